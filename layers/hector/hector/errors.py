@@ -1,0 +1,123 @@
+"""Every error that the product raises on purpose.
+
+HectorError
+├── ConfigError                 hector.yaml or a setting is wrong; names file, line and key
+├── InvalidRequest              a request is malformed; names the field
+│   ├── InputTooLarge
+│   └── IdempotencyKeyReused    same key, another body
+├── NotFound                    no such thing, or not the caller's
+├── SessionBusy                 the session has an open turn
+├── TaskNotCancelable           the task has already ended
+├── StoreUnavailable            the session store cannot be reached or is not set up
+├── LeaseLost                   this worker may write nothing more (internal)
+├── TaskClosed                  the task already has its final status (internal)
+├── LostTurn                    the open turn's worker is gone and must be closed first (internal)
+└── AgentError                  the agent could not answer; becomes a failed task
+
+`code` is stable and for programs, the message is for people and says what to do; `status` is the HTTP status.
+"""
+
+from __future__ import annotations
+
+
+class HectorError(Exception):
+    code = "internal"
+    status = 500
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class ConfigError(HectorError):
+    code = "config"
+
+
+class InvalidRequest(HectorError):
+    code = "invalid_request"
+    status = 400
+
+
+class InputTooLarge(InvalidRequest):
+    code = "input_too_large"
+    status = 413
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    code = "idempotency_key_reused"
+    status = 422
+
+    @classmethod
+    def key(cls, key: str) -> IdempotencyKeyReused:
+        return cls(
+            f"The idempotency key {key!r} already stands for another request. Send the same body, or a new key.",
+            field="Idempotency-Key",
+        )
+
+
+class NotFound(HectorError):
+    code = "not_found"
+    status = 404
+
+    @classmethod
+    def session(cls, session_id: str) -> NotFound:
+        return cls(f"There is no session {session_id!r}: it may have ended or expired. POST /sessions starts one.")
+
+    @classmethod
+    def task(cls, task_id: str) -> NotFound:
+        return cls(f"There is no task {task_id!r}: its session may have ended or expired.")
+
+    @classmethod
+    def agent(cls, agent_id: str, known: list[str]) -> NotFound:
+        return cls(f"There is no agent {agent_id!r}. This server has: {', '.join(known)}.", field="agentId")
+
+
+class SessionBusy(HectorError):
+    """`task_id` is the open turn; `retry_after` is in seconds."""
+
+    code = "session_busy"
+    status = 409
+
+    def __init__(self, task_id: str, retry_after: int = 1) -> None:
+        super().__init__(
+            f"The session is busy with task {task_id!r}. Wait for it to end, cancel it, or follow its stream."
+        )
+        self.task_id = task_id
+        self.retry_after = retry_after
+
+
+class TaskNotCancelable(HectorError):
+    code = "task_not_cancelable"
+    status = 409
+
+
+class StoreUnavailable(HectorError):
+    code = "store_unavailable"
+    status = 503
+
+
+class LeaseLost(HectorError):
+    code = "lease_lost"
+
+
+class TaskClosed(HectorError):
+    code = "task_closed"
+
+
+class LostTurn(HectorError):
+    code = "lost_turn"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"The worker of task {task_id!r} is gone.")
+        self.task_id = task_id
+
+
+class AgentError(HectorError):
+    """Why the agent could not answer. `code` tells a program, the message tells a user."""
+
+    status = 502
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,157 @@
+"""The store protocol: what a session store must do, and the guarantees that its four verbs carry.
+
+`submit`, `claim`, `append_events` and `commit` are each one conditional write; none needs a transaction over several
+items. Owner and tenant are checked in here, so that no route can forget them: what belongs to somebody else is *not
+found*. Expiry is decided by the clock on every call, never by whether a row is still there. Each `nonce` marks one
+attempt, so that a retry whose first answer was lost is recognised as one's own.
+
+A new store implements `Store` and passes the contract suite in `tests/contract`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from hector.model import Event, Message, Millis, Principal, Session, Task, TaskError, TaskState, Usage
+
+T = TypeVar("T")
+Clock = Callable[[], Millis]
+
+
+def system_clock() -> Millis:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's key for one piece of work, and the fingerprint of the body that it stands for."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`created` is False when the idempotency key gave back a task from before."""
+
+    task: Task
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run the one open turn of a session until `until`; `fence` only grows.
+
+    `head` is the number of turns that had ended at the claim. The worker's `session` is as it was at the claim.
+    """
+
+    session: Session
+    task_id: str
+    fence: int
+    until: Millis
+    cancel_requested: bool = False
+
+    @property
+    def head(self) -> int:
+        return self.session.turns
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a turn ended; `last_event` is the number of the last event in its log (0 if none)."""
+
+    state: TaskState
+    last_event: int
+    output: Message | None = None
+    usage: Usage | None = None
+    error: TaskError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """The next events of a log. `open`: the task's turn is running; `lost`: it is open, but its lease has run out."""
+
+    events: list[Event]
+    open: bool
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Store(Protocol):
+    async def create_session(self, session: Session) -> None:
+        """Record a new session. A second call with the same session changes nothing."""
+
+    async def read_session(self, principal: Principal, session_id: str) -> Session:
+        """Raises NotFound."""
+
+    async def list_sessions(
+        self, principal: Principal, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Session]:
+        """The principal's sessions, newest activity first. Raises InvalidRequest for a cursor that is not ours."""
+
+    async def delete_session(self, principal: Principal, session_id: str) -> None:
+        """End the session and erase all that belongs to it. Raises NotFound."""
+
+    async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
+        """Record the task with its message as SUBMITTED. The caller has read the session.
+
+        Raises IdempotencyKeyReused when the key stands for another body.
+        """
+
+    async def discard(self, task: Task, *, nonce: str) -> None:
+        """Take back what `submit` recorded under this nonce, as long as nobody has run it."""
+
+    async def claim(
+        self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str
+    ) -> Lease:
+        """Take the lease on the session's open turn; the fence grows by one, the expiry slides.
+
+        An open turn whose lease ran out can be claimed again for the same task only: then its old worker can write
+        nothing more. Raises NotFound, SessionBusy (a live lease), LostTurn (another task's lease ran out).
+        """
+
+    async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
+        """Append a batch to the log and renew the lease by `extend`; with no events, only renew.
+
+        The answer carries the cancel mark. Raises LeaseLost, with nothing written.
+        """
+
+    async def check_lease(self, lease: Lease) -> Lease:
+        """Read the cancel mark, without writing. Raises LeaseLost."""
+
+    async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
+        """Write answer and final status, once. Raises LeaseLost, TaskClosed, NotFound (the session was erased)."""
+
+    async def release(self, lease: Lease) -> None:
+        """Give the lease back after `commit`; repeatable, and silent if the lease is no longer ours."""
+
+    async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
+        """The newest `limit` turns that have ended, oldest first. Raises NotFound."""
+
+    async def read_task(self, principal: Principal, task_id: str) -> Task:
+        """The task, WORKING while its turn is open. Raises NotFound."""
+
+    async def list_tasks(
+        self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Task]:
+        """The session's tasks, newest first. Raises NotFound, InvalidRequest."""
+
+    async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
+        """The events after number `after`, without gaps. Raises NotFound.
+
+        Where the page is not `open`, its events are all that the log will ever hold, unless the task is SUBMITTED.
+        """
+
+    async def request_cancel(self, principal: Principal, task_id: str) -> Task:
+        """Mark the open turn for cancelling; a task that waits is CANCELED at once. Raises NotFound, TaskNotCancelable."""
+
+    async def aclose(self) -> None:
+        """Close connections. The store cannot be used afterwards."""

@@ -1,0 +1,258 @@
+"""The memory store: the default, in process, gone with it. It is the reference implementation: read this one first.
+
+No method awaits anything, so under asyncio each one is atomic by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hector.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    LeaseLost,
+    LostTurn,
+    NotFound,
+    SessionBusy,
+    TaskClosed,
+    TaskNotCancelable,
+)
+from hector.model import Event, Millis, Principal, Session, Task, TaskState, session_id_of, working
+from hector.stores.base import (
+    Clock,
+    Idempotency,
+    Lease,
+    LogPage,
+    Outcome,
+    Page,
+    Submitted,
+    system_clock,
+)
+
+SWEEP_INTERVAL: Millis = 60_000
+
+
+@dataclass(slots=True)
+class _Record:
+    """A session and all that belongs to it."""
+
+    session: Session
+    fence: int = 0
+    open_task: str | None = None
+    lease_until: Millis = 0
+    lease_nonce: str = ""
+    cancel_requested: bool = False
+    tasks: dict[str, Task] = field(default_factory=dict)
+    nonces: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, list[Event]] = field(default_factory=dict)
+    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def lease(self) -> Lease:
+        assert self.open_task is not None
+        return Lease(self.session, self.open_task, self.fence, self.lease_until, self.cancel_requested)
+
+
+class MemoryStore:
+    def __init__(self, clock: Clock = system_clock) -> None:
+        self._now = clock
+        self._records: dict[str, _Record] = {}
+        self._next_sweep: Millis = 0
+
+    async def create_session(self, session: Session) -> None:
+        self._sweep()
+        self._records.setdefault(session.id, _Record(session))
+
+    async def read_session(self, principal: Principal, session_id: str) -> Session:
+        return self._record(principal, session_id).session
+
+    async def list_sessions(
+        self, principal: Principal, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Session]:
+        now = self._now()
+        found = [
+            record.session
+            for record in self._records.values()
+            if record.session.principal == principal
+            and record.session.expires_at > now
+            and agent_id in (None, record.session.agent_id)
+        ]
+        found.sort(key=_activity, reverse=True)
+        if cursor is not None:
+            place = _parse_activity(cursor)
+            found = [session for session in found if _activity(session) < place]
+        rest = found[limit:]
+        return Page(found[:limit], "{}.{}".format(*_activity(found[limit - 1])) if rest else None)
+
+    async def delete_session(self, principal: Principal, session_id: str) -> None:
+        self._record(principal, session_id)
+        del self._records[session_id]
+
+    async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
+        record = self._records.get(task.session_id)
+        if record is None:
+            raise NotFound.session(task.session_id)
+        if idempotency is not None:
+            fingerprint, task_id = record.keys.setdefault(idempotency.key, (idempotency.fingerprint, task.id))
+            if fingerprint != idempotency.fingerprint:
+                raise IdempotencyKeyReused.key(idempotency.key)
+            if task_id in record.tasks:
+                return Submitted(record.tasks[task_id], created=record.nonces[task_id] == nonce)
+        record.tasks[task.id] = task
+        record.nonces[task.id] = nonce
+        return Submitted(task, created=True)
+
+    async def discard(self, task: Task, *, nonce: str) -> None:
+        record = self._records.get(task.session_id)
+        if record is None or record.nonces.get(task.id) != nonce or record.open_task == task.id:
+            return
+        if record.tasks[task.id].state is TaskState.SUBMITTED:
+            del record.tasks[task.id], record.nonces[task.id]
+            record.keys = {key: value for key, value in record.keys.items() if value[1] != task.id}
+
+    async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
+        record = self._record(principal, session_id)
+        now = self._now()
+        if record.open_task is not None:
+            if record.lease_until > now:
+                if record.lease_nonce == nonce:
+                    return record.lease()
+                raise SessionBusy(record.open_task)
+            if record.open_task != task_id:
+                raise LostTurn(record.open_task)
+        record.open_task = task_id
+        record.fence += 1
+        record.lease_until = now + lease
+        record.lease_nonce = nonce
+        record.cancel_requested = False
+        expires_at = max(record.session.slid(now), record.lease_until)
+        record.session = replace(record.session, expires_at=expires_at, last_activity_at=now)
+        return record.lease()
+
+    async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
+        record = self._held(lease)
+        record.logs.setdefault(lease.task_id, []).extend(events)
+        record.lease_until = self._now() + extend
+        expires_at = max(record.session.expires_at, record.lease_until)
+        record.session = replace(record.session, expires_at=expires_at)
+        return record.lease()
+
+    async def check_lease(self, lease: Lease) -> Lease:
+        return self._held(lease).lease()
+
+    async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
+        record = self._held(lease)
+        task = record.tasks.get(lease.task_id)
+        if task is None:
+            raise NotFound.task(lease.task_id)
+        if task.state.terminal:
+            if record.nonces[task.id] == nonce:
+                return task
+            raise TaskClosed(f"Task {task.id!r} is already {task.state}.")
+        task = replace(
+            task,
+            state=outcome.state,
+            output=outcome.output,
+            usage=outcome.usage,
+            error=outcome.error,
+            last_event=outcome.last_event,
+            turn=lease.head + 1,
+            updated_at=self._now(),
+        )
+        record.tasks[task.id] = task
+        record.nonces[task.id] = nonce
+        return task
+
+    async def release(self, lease: Lease) -> None:
+        try:
+            record = self._held(lease)
+        except LeaseLost:
+            return
+        now = self._now()
+        record.open_task = None
+        record.lease_until = 0
+        task = record.tasks.get(lease.task_id)
+        turns = task.turn if task and task.turn else record.session.turns
+        record.session = replace(
+            record.session, turns=turns, expires_at=record.session.slid(now), last_activity_at=now
+        )
+
+    async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
+        record = self._record(principal, session_id)
+        ended: list[Task] = []
+        for task in reversed(record.tasks.values()):
+            if len(ended) == limit:
+                break
+            if task.turn:
+                ended.append(task)
+        return sorted(ended, key=lambda task: task.turn)
+
+    async def read_task(self, principal: Principal, task_id: str) -> Task:
+        record, task = self._task(principal, task_id)
+        return working(task) if record.open_task == task_id else task
+
+    async def list_tasks(
+        self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Task]:
+        record = self._record(principal, session_id)
+        ids = sorted((id_ for id_ in record.tasks if cursor is None or id_ < cursor), reverse=True)
+        items = [await self.read_task(principal, id_) for id_ in ids[:limit]]
+        return Page(items, ids[limit - 1] if len(ids) > limit else None)
+
+    async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
+        record, _ = self._task(principal, task_id)
+        is_open = record.open_task == task_id
+        events = record.logs.get(task_id, [])[after : after + limit]
+        return LogPage(events, is_open, lost=is_open and record.lease_until <= self._now())
+
+    async def request_cancel(self, principal: Principal, task_id: str) -> Task:
+        record, task = self._task(principal, task_id)
+        if task.state.terminal:
+            raise TaskNotCancelable(f"Task {task_id!r} is already {task.state}.")
+        if record.open_task == task_id:
+            record.cancel_requested = True
+            return working(task)
+        record.tasks[task_id] = task = replace(task, state=TaskState.CANCELED, updated_at=self._now())
+        return task
+
+    async def aclose(self) -> None:
+        pass
+
+    def _record(self, principal: Principal, session_id: str) -> _Record:
+        record = self._records.get(session_id)
+        if record is None or record.session.principal != principal or record.session.expires_at <= self._now():
+            raise NotFound.session(session_id)
+        return record
+
+    def _task(self, principal: Principal, task_id: str) -> tuple[_Record, Task]:
+        try:
+            record = self._record(principal, session_id_of(task_id) or "")
+            return record, record.tasks[task_id]
+        except (NotFound, KeyError):
+            raise NotFound.task(task_id) from None
+
+    def _held(self, lease: Lease) -> _Record:
+        """The record whose lease this is. Raises LeaseLost."""
+        record = self._records.get(lease.session.id)
+        held = record is not None and (record.fence, record.open_task) == (lease.fence, lease.task_id)
+        if record is None or not held or record.session.expires_at <= self._now():
+            raise LeaseLost(f"The lease on task {lease.task_id!r} has passed to another worker.")
+        return record
+
+    def _sweep(self) -> None:
+        """Forget expired sessions, now and then: readers never see them anyway."""
+        now = self._now()
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL
+            self._records = {id_: record for id_, record in self._records.items() if record.session.expires_at > now}
+
+
+def _activity(session: Session) -> tuple[Millis, str]:
+    return session.last_activity_at, session.id
+
+
+def _parse_activity(cursor: str) -> tuple[Millis, str]:
+    at, _, session_id = cursor.partition(".")
+    if not at.isdigit():
+        raise InvalidRequest(f"The cursor {cursor!r} is not one that this server gave out.", field="cursor")
+    return int(at), session_id
