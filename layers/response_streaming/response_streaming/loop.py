@@ -1,0 +1,57 @@
+"""The process's one event loop, and the rule that no task outlives its invocation.
+
+Between invocations Lambda freezes the process. A task that is still on the loop would go on *inside the next
+invocation*, on that one's time and log lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+
+logger = logging.getLogger("response_streaming")
+
+GRACE = 5.0  # seconds that a cancelled task gets to finish
+
+
+@functools.cache
+def process_loop() -> asyncio.AbstractEventLoop:
+    """One loop for all invocations, so that connection pools made in one can be used in the next."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop
+
+
+async def end_leftover_tasks() -> None:
+    """Cancels and awaits every task but the caller's, and names them in a warning.
+
+    Ends the process (SystemExit) when a task refuses to be cancelled for GRACE seconds: a fresh environment is safe,
+    the next invocation in this one would not be.
+    """
+    deadline = time.monotonic() + GRACE
+    named: set[str] = set()
+    while leftover := asyncio.all_tasks() - {asyncio.current_task()}:
+        if fresh := {_describe(task) for task in leftover} - named:
+            named |= fresh
+            logger.warning(
+                "Cancelled %d task(s) that the application left behind: %s. Await background work before the "
+                "application returns, or hand it to a queue.",
+                len(fresh),
+                ", ".join(sorted(fresh)),
+            )
+        if time.monotonic() > deadline:
+            logger.critical("Ending the process: these tasks ignore cancellation: %s", ", ".join(sorted(named)))
+            raise SystemExit(1)
+        for task in leftover:
+            task.cancel()
+        done, _ = await asyncio.wait(leftover, timeout=0.25)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.warning("%s failed while it was cancelled", _describe(task), exc_info=error)
+
+
+def _describe(task: asyncio.Task[object]) -> str:
+    code = getattr(task.get_coro(), "__qualname__", repr(task.get_coro()))
+    return f"{task.get_name()} ({code})"

@@ -1,0 +1,59 @@
+"""Stand-ins for the folders that Lambda mounts: /var/runtime, and /opt merged from a function's layers."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+# What the managed Python runtimes carry ("Lambda runtimes: Python, included SDK versions").
+_INCLUDED = (
+    "awslambdaric runtime_client simplejson snapshot_restore_py boto3 botocore s3transfer jmespath dateutil six urllib3"
+).split()
+
+# As AWS's own: the function's folder first, then the layers, then this folder (because the script lies in it).
+_BOOTSTRAP = """\
+import os, sys
+if "PYTHONPATH" not in os.environ:
+    sys.path.insert(0, os.path.join(os.environ["EMULATOR_OPT"], "python"))
+sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+from awslambdaric.__main__ import main
+main([sys.argv[0], os.environ["_HANDLER"]])
+"""
+
+
+def make_runtime_folder(folder: Path) -> Path:
+    """/var/runtime: links to this environment's awslambdaric and AWS SDK, and the bootstrap script."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _INCLUDED:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            if name in {"awslambdaric", "runtime_client"}:
+                raise RuntimeError(f"The emulator needs the Python package awslambdaric ({name} was not found).")
+            continue
+        origin = Path(spec.origin)
+        source = origin.parent if origin.name == "__init__.py" else origin
+        (folder / source.name).symlink_to(source)
+    (folder / "bootstrap.py").write_text(_BOOTSTRAP)
+    return folder
+
+
+def merge_layers(layers: Iterable[Path], folder: Path) -> Path:
+    """/opt: the layers' files in one tree, a later layer over an earlier one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for layer in layers:
+        if not layer.is_dir():
+            raise FileNotFoundError(f"{layer}: no such layer folder. Run `sam build` first.")
+        shutil.copytree(layer, folder, dirs_exist_ok=True, copy_function=_link)
+    return folder
+
+
+def _link(source: str, target: str) -> str:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
