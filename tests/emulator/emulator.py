@@ -84,6 +84,11 @@ class Emulator:
         await invocation.begun.wait()
         return invocation
 
+    async def idle(self) -> None:
+        """Waits until every living process asks for work, so that the next invocation needs no new one."""
+        while any(instance.alive and instance.current is not None for instance in self._instances):
+            await asyncio.sleep(0.005)
+
     async def __aenter__(self) -> Emulator:
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-")
         self._runtime = make_runtime_folder(Path(self._folder.name, "runtime"))

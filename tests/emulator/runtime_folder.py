@@ -9,9 +9,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # What the managed Python runtimes carry ("Lambda runtimes: Python, included SDK versions").
-_INCLUDED = (
-    "awslambdaric runtime_client simplejson snapshot_restore_py boto3 botocore s3transfer jmespath dateutil six urllib3"
-).split()
+_INCLUDED = [
+    "awslambdaric",
+    "boto3",
+    "botocore",
+    "dateutil",
+    "jmespath",
+    "runtime_client",
+    "s3transfer",
+    "simplejson",
+    "six",
+    "snapshot_restore_py",
+    "urllib3",
+]
 
 # As AWS's own: the function's folder first, then the layers, then this folder (because the script lies in it).
 _BOOTSTRAP = """\
