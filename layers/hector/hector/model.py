@@ -1,6 +1,6 @@
 """What the product is about: sessions, tasks, messages and the events of a task's log. No I/O, no framework.
 
-Times are whole milliseconds since the Unix epoch (UTC), so that every store, script and wire format holds the same value.
+Times are whole milliseconds since the Unix epoch (UTC), so that every store, script and wire format holds the same.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Role(StrEnum):
 class EventKind(StrEnum):
     MESSAGE = "message"
     STATUS = "status"
+    RESET = "reset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Session:
     """A conversation of one principal with one agent (A2A: a context).
 
     `expires_at` slides: each turn moves it to `ttl` after its end, never past `last_expiry` (unless a turn is running).
-    `turns` counts the turns that have ended.
+    `turns` counts the turns that have ended; `open_task_id` is the task that is running right now, if one is.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Session:
     last_expiry: Millis
     last_activity_at: Millis
     turns: int = 0
+    open_task_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def slid(self, now: Millis) -> Millis:
@@ -115,8 +117,8 @@ class Session:
 class Task:
     """One turn of work: its prompt, its answer, its final status.
 
-    `turn` numbers the ended turns of a session from 1; it is 0 until the task has run. `last_event` is the number of the
-    last event in the log; the terminal event, which is derived from this record, has the number after it.
+    `turn` numbers the ended turns of a session from 1; it is 0 until the task has run. `last_event` is the number of
+    the last event in the log; the terminal event, which is derived from this record, has the number after it.
     """
 
     id: str
@@ -138,7 +140,8 @@ class Event:
     """One numbered entry of a task's log; numbers start at 1 and have no gaps.
 
     A `message` event carries the next piece of the answer in `text`. A `status` event carries a `state` and, where
-    there is one, a note about progress in `text` with the `fraction` (0 to 1) that is done, or an `error`.
+    there is one, a note about progress in `text` with the `fraction` (0 to 1) that is done, or an `error`. A `reset` is
+    never stored: it tells a reader who saw events that a crash took back that `number` is the last good one.
     """
 
     number: int

@@ -95,33 +95,39 @@ class Store(Protocol):
     async def list_sessions(
         self, principal: Principal, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Session]:
-        """The principal's sessions, newest activity first. Raises InvalidRequest for a cursor that is not ours."""
+        """The principal's sessions, newest activity first. Raises InvalidRequest for a cursor that is not ours.
+
+        Activity is the start of a turn (or the session's creation): an index over it costs one change per turn.
+        """
 
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         """End the session and erase all that belongs to it. Raises NotFound."""
 
     async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
-        """Record the task with its message as SUBMITTED. The caller has read the session.
+        """Record the task with its message as SUBMITTED. The caller has read the session; `claim` checks it again.
 
-        Raises IdempotencyKeyReused when the key stands for another body.
+        A task that is there already is given back as it is, never written over. With an idempotency key, the task
+        given back may have another id than the one handed in. Raises IdempotencyKeyReused when the key stands for
+        another body, NotFound when there is no such session.
         """
 
     async def discard(self, task: Task, *, nonce: str) -> None:
         """Take back what `submit` recorded under this nonce, as long as nobody has run it."""
 
-    async def claim(
-        self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str
-    ) -> Lease:
+    async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
         """Take the lease on the session's open turn; the fence grows by one, the expiry slides.
 
         An open turn whose lease ran out can be claimed again for the same task only: then its old worker can write
-        nothing more. Raises NotFound, SessionBusy (a live lease), LostTurn (another task's lease ran out).
+        nothing more, and a cancel mark stays. The task itself is not looked at, so that it may be submitted side by
+        side: a worker that did not submit it reads it after the claim. Raises NotFound, SessionBusy (a live lease),
+        LostTurn (another task's lease ran out).
         """
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
-        """Append a batch to the log and renew the lease by `extend`; with no events, only renew.
+        """Append a batch to the log and renew the lease to `extend` from now; with no events, only renew.
 
-        The answer carries the cancel mark. Raises LeaseLost, with nothing written.
+        The batch begins with the number after the log's last one. The same batch again changes nothing. The answer
+        carries the cancel mark. Raises LeaseLost, with nothing written.
         """
 
     async def check_lease(self, lease: Lease) -> Lease:
@@ -134,7 +140,7 @@ class Store(Protocol):
         """Give the lease back after `commit`; repeatable, and silent if the lease is no longer ours."""
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
-        """The newest `limit` turns that have ended, oldest first. Raises NotFound."""
+        """The newest `limit` turns that have ended, oldest first, by their `turn` number. Raises NotFound."""
 
     async def read_task(self, principal: Principal, task_id: str) -> Task:
         """The task, WORKING while its turn is open. Raises NotFound."""
@@ -151,7 +157,10 @@ class Store(Protocol):
         """
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
-        """Mark the open turn for cancelling; a task that waits is CANCELED at once. Raises NotFound, TaskNotCancelable."""
+        """Mark the open turn for cancelling; a task that waits is CANCELED at once.
+
+        Raises NotFound, TaskNotCancelable.
+        """
 
     async def aclose(self) -> None:
         """Close connections. The store cannot be used afterwards."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from hector.errors import (
     IdempotencyKeyReused,
-    InvalidRequest,
     LeaseLost,
     LostTurn,
     NotFound,
@@ -29,6 +28,7 @@ from hector.stores.base import (
     Submitted,
     system_clock,
 )
+from hector.stores.cursors import activity_key, check_sessions_cursor, check_tasks_cursor
 
 SWEEP_INTERVAL: Millis = 60_000
 
@@ -42,15 +42,21 @@ class _Record:
     open_task: str | None = None
     lease_until: Millis = 0
     lease_nonce: str = ""
-    cancel_requested: bool = False
+    cancel_requested: str | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
     nonces: dict[str, str] = field(default_factory=dict)
     logs: dict[str, list[Event]] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def lease(self) -> Lease:
         assert self.open_task is not None
-        return Lease(self.session, self.open_task, self.fence, self.lease_until, self.cancel_requested)
+        canceled = self.cancel_requested == self.open_task
+        return Lease(self.session, self.open_task, self.fence, self.lease_until, canceled)
+
+    def seen(self, now: Millis) -> Session:
+        """The session as a reader sees it: with its open task, if a worker is alive."""
+        return replace(self.session, open_task_id=self.open_task if self.lease_until > now else None)
 
 
 class MemoryStore:
@@ -64,25 +70,24 @@ class MemoryStore:
         self._records.setdefault(session.id, _Record(session))
 
     async def read_session(self, principal: Principal, session_id: str) -> Session:
-        return self._record(principal, session_id).session
+        return self._record(principal, session_id).seen(self._now())
 
     async def list_sessions(
         self, principal: Principal, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Session]:
         now = self._now()
         found = [
-            record.session
+            record.seen(now)
             for record in self._records.values()
             if record.session.principal == principal
             and record.session.expires_at > now
             and agent_id in (None, record.session.agent_id)
         ]
-        found.sort(key=_activity, reverse=True)
+        found.sort(key=activity_key, reverse=True)
         if cursor is not None:
-            place = _parse_activity(cursor)
-            found = [session for session in found if _activity(session) < place]
-        rest = found[limit:]
-        return Page(found[:limit], "{}.{}".format(*_activity(found[limit - 1])) if rest else None)
+            place = check_sessions_cursor(cursor)
+            found = [session for session in found if activity_key(session) < place]
+        return Page(found[:limit], activity_key(found[limit - 1]) if len(found) > limit else None)
 
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         self._record(principal, session_id)
@@ -96,8 +101,9 @@ class MemoryStore:
             fingerprint, task_id = record.keys.setdefault(idempotency.key, (idempotency.fingerprint, task.id))
             if fingerprint != idempotency.fingerprint:
                 raise IdempotencyKeyReused.key(idempotency.key)
-            if task_id in record.tasks:
-                return Submitted(record.tasks[task_id], created=record.nonces[task_id] == nonce)
+            task = replace(task, id=task_id)
+        if task.id in record.tasks:
+            return Submitted(record.tasks[task.id], created=record.nonces[task.id] == nonce)
         record.tasks[task.id] = task
         record.nonces[task.id] = nonce
         return Submitted(task, created=True)
@@ -115,7 +121,7 @@ class MemoryStore:
         now = self._now()
         if record.open_task is not None:
             if record.lease_until > now:
-                if record.lease_nonce == nonce:
+                if (record.open_task, record.lease_nonce) == (task_id, nonce):
                     return record.lease()
                 raise SessionBusy(record.open_task)
             if record.open_task != task_id:
@@ -124,16 +130,16 @@ class MemoryStore:
         record.fence += 1
         record.lease_until = now + lease
         record.lease_nonce = nonce
-        record.cancel_requested = False
         expires_at = max(record.session.slid(now), record.lease_until)
         record.session = replace(record.session, expires_at=expires_at, last_activity_at=now)
         return record.lease()
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
         record = self._held(lease)
-        record.logs.setdefault(lease.task_id, []).extend(events)
+        if events:
+            record.logs.setdefault(lease.task_id, [])[events[0].number - 1 :] = events
         record.lease_until = self._now() + extend
-        expires_at = max(record.session.expires_at, record.lease_until)
+        expires_at = max(record.session.slid(record.session.last_activity_at), record.lease_until)
         record.session = replace(record.session, expires_at=expires_at)
         return record.lease()
 
@@ -160,6 +166,7 @@ class MemoryStore:
             updated_at=self._now(),
         )
         record.tasks[task.id] = task
+        record.ended.append(task.id)
         record.nonces[task.id] = nonce
         return task
 
@@ -173,19 +180,11 @@ class MemoryStore:
         record.lease_until = 0
         task = record.tasks.get(lease.task_id)
         turns = task.turn if task and task.turn else record.session.turns
-        record.session = replace(
-            record.session, turns=turns, expires_at=record.session.slid(now), last_activity_at=now
-        )
+        record.session = replace(record.session, turns=turns, expires_at=record.session.slid(now))
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         record = self._record(principal, session_id)
-        ended: list[Task] = []
-        for task in reversed(record.tasks.values()):
-            if len(ended) == limit:
-                break
-            if task.turn:
-                ended.append(task)
-        return sorted(ended, key=lambda task: task.turn)
+        return [record.tasks[id_] for id_ in record.ended[max(0, len(record.ended) - limit) :]]
 
     async def read_task(self, principal: Principal, task_id: str) -> Task:
         record, task = self._task(principal, task_id)
@@ -195,6 +194,8 @@ class MemoryStore:
         self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
     ) -> Page[Task]:
         record = self._record(principal, session_id)
+        if cursor is not None:
+            check_tasks_cursor(cursor, session_id)
         ids = sorted((id_ for id_ in record.tasks if cursor is None or id_ < cursor), reverse=True)
         items = [await self.read_task(principal, id_) for id_ in ids[:limit]]
         return Page(items, ids[limit - 1] if len(ids) > limit else None)
@@ -210,7 +211,7 @@ class MemoryStore:
         if task.state.terminal:
             raise TaskNotCancelable(f"Task {task_id!r} is already {task.state}.")
         if record.open_task == task_id:
-            record.cancel_requested = True
+            record.cancel_requested = task_id
             return working(task)
         record.tasks[task_id] = task = replace(task, state=TaskState.CANCELED, updated_at=self._now())
         return task
@@ -245,14 +246,3 @@ class MemoryStore:
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL
             self._records = {id_: record for id_, record in self._records.items() if record.session.expires_at > now}
-
-
-def _activity(session: Session) -> tuple[Millis, str]:
-    return session.last_activity_at, session.id
-
-
-def _parse_activity(cursor: str) -> tuple[Millis, str]:
-    at, _, session_id = cursor.partition(".")
-    if not at.isdigit():
-        raise InvalidRequest(f"The cursor {cursor!r} is not one that this server gave out.", field="cursor")
-    return int(at), session_id

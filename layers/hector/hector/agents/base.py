@@ -1,0 +1,57 @@
+"""What an agent is: something that answers a turn, piece by piece.
+
+A new kind of agent implements `Agent`, gets its settings in `hector.config` and a line in `hector.wiring`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from hector.model import Message, Session, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What an agent is given: the user's message, the conversation before it, and the session that it belongs to.
+
+    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty).
+    """
+
+    task_id: str
+    session: Session
+    message: Message
+    history: tuple[Message, ...] = ()
+    system: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The user's message as text."""
+        return self.message.text
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A note about what is going on, and the fraction (0 to 1) that is done, if that is known."""
+
+    note: str
+    fraction: float | None = None
+
+
+Output = Text | Progress | Usage
+
+
+class Agent(Protocol):
+    def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
+        """Yield the answer as it is made. Cancelling must close what was opened. Raises AgentError."""
+
+    async def aclose(self) -> None:
+        """Close connections."""

@@ -1,0 +1,131 @@
+"""An agent that is a Python callable: `answer(turn)` returns or yields text (or `Progress`, `Usage`), sync or async.
+
+Synchronous callables run in a thread of their own, so they may block. Python cannot interrupt a thread: when such a
+turn is canceled or times out, its thread is abandoned and what it still yields is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from hector.agents.base import Output, Progress, Text, Turn
+from hector.errors import ConfigError
+from hector.model import Usage
+
+_AHEAD = 256
+
+
+class PythonAgent:
+    def __init__(self, function: Callable[[Turn], Any]) -> None:
+        self._function = function
+        target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+        self._is_async = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
+
+    async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
+        if not self._is_async:
+            async with aclosing(_in_thread(lambda: _items(self._function(turn)))) as items:
+                async for item in items:
+                    yield _output(item)
+            return
+        result = self._function(turn)
+        if isinstance(result, Awaitable):
+            result = await result
+        if isinstance(result, AsyncIterator):
+            try:
+                async for item in result:
+                    yield _output(item)
+            finally:
+                await _close(result)
+        else:
+            for item in _items(result):
+                yield _output(item)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def load_target(target: str) -> Callable[[Turn], Any]:
+    """The callable that `module:name` means. Raises ConfigError saying what is wrong with it."""
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise ConfigError(f"target {target!r} must have the form module:function, such as my_module:answer")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"target {target!r}: cannot import {module_name!r}: {error}") from error
+    function: Callable[[Turn], Any] | None = getattr(module, name, None)
+    if not callable(function):
+        raise ConfigError(f"target {target!r}: module {module_name!r} has no function {name!r}")
+    return function
+
+
+def _output(item: Any) -> Output:
+    if isinstance(item, str):
+        return Text(item)
+    if isinstance(item, Text | Progress | Usage):
+        return item
+    raise TypeError(f"answer(turn) must give str, Text, Progress or Usage, not {type(item).__name__}")
+
+
+def _items(result: Any) -> Iterator[Any]:
+    """What a synchronous callable returned, as the pieces of an answer."""
+    if isinstance(result, Iterable) and not isinstance(result, str):
+        yield from result
+    elif result is not None:
+        yield result
+
+
+async def _close(iterator: AsyncIterator[Any]) -> None:
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def _in_thread(make: Callable[[], Iterator[Any]]) -> AsyncGenerator[Any, None]:
+    """Run a blocking iterator in a daemon thread, at most `_AHEAD` items before its reader.
+
+    A thread pool would not do: its threads are joined at exit, and a few abandoned ones would exhaust it.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+    room = threading.Semaphore(_AHEAD)
+    abandoned = threading.Event()
+
+    def put(kind: str, value: Any) -> None:
+        if not abandoned.is_set():
+            loop.call_soon_threadsafe(queue.put_nowait, (kind, value))
+
+    def work() -> None:
+        try:
+            iterator = make()
+            for item in iterator:
+                room.acquire()
+                if abandoned.is_set():
+                    return
+                put("item", item)
+            put("end", None)
+        except Exception as error:  # noqa: BLE001 - carried over to the reader
+            put("error", error)
+        except BaseException as error:  # noqa: BLE001 - sys.exit() ends the turn, not the server
+            put("error", RuntimeError(f"the agent raised {type(error).__name__}"))
+
+    threading.Thread(target=work, name="hector-agent", daemon=True).start()
+    try:
+        while True:
+            kind, value = await queue.get()
+            if kind == "item":
+                room.release()
+                yield value
+            elif kind == "error":
+                raise value
+            else:
+                return
+    finally:
+        abandoned.set()
+        room.release()

@@ -1,0 +1,85 @@
+"""A YAML document that knows the line of each of its keys, with environment variables filled in."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import yaml
+
+from hector.errors import ConfigError
+
+Path = tuple[str | int, ...]
+_VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Document:
+    """`data` is the plain content; `line(path)` is where a key stands, from 1.
+
+    `${NAME}` takes an environment variable, `${NAME:-default}` has a default, `$${` is a literal `${`.
+    Raises ConfigError for bad YAML, a key that stands twice, and a variable that is not set.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        self.name = name
+        self._lines: dict[Path, int] = {}
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                self._visit(loader, node, ())
+            self.data: Any = {} if node is None else loader.construct_document(node)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigError(f"{name}:{line}: this is not valid YAML: {error.problem}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name}: this is not valid YAML: {error}") from None
+        finally:
+            loader.dispose()
+
+    def line(self, path: Path) -> int:
+        """The line of the key, or of the nearest one above it that exists."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path, 1)
+
+    def error(self, path: Path, message: str) -> str:
+        key = ".".join(map(str, path))
+        return f"{self.name}:{self.line(path)}: {key + ': ' if key else ''}{message}"
+
+    def _visit(self, loader: Any, node: yaml.Node, path: Path) -> None:
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = (*path, str(key.value))
+                if inner in self._lines:
+                    raise ConfigError(
+                        f"{self.name}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))} stands twice"
+                    )
+                self._lines[inner] = key.start_mark.line + 1
+                self._visit(loader, value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._visit(loader, item, (*path, index))
+        elif isinstance(node, yaml.ScalarNode) and "${" in node.value:
+            node.value = _VARIABLE.sub(lambda match: self._variable(match, path), node.value)
+            if node.style is None:
+                node.tag = loader.resolve(yaml.ScalarNode, node.value, (True, False))
+
+    def _variable(self, match: re.Match[str], path: Path) -> str:
+        if match[1]:
+            return match[0][1:]
+        parsed = _NAME.fullmatch(match[2])
+        if parsed is None:
+            raise ConfigError(self.error(path, f"{match[0]} is not of the form ${{NAME}} or ${{NAME:-default}}"))
+        value = os.environ.get(parsed[1]) or parsed[2]
+        if value is None:
+            raise ConfigError(
+                self.error(
+                    path, f"the environment variable {parsed[1]} is not set; set it, or write ${{{parsed[1]}:-default}}"
+                )
+            )
+        return value

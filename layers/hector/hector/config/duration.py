@@ -1,0 +1,33 @@
+"""Durations as people write them: `120s`, `24h`, `1h30m`, `500ms`, or a number of seconds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def parse_duration(value: Any) -> int:
+    """Milliseconds. Raises ValueError."""
+    if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
+        return round(sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(value)))
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
+        return round(value * 1000)
+    raise ValueError(f"{value!r} is not a duration: write a number of seconds, or a text such as 120s, 24h or 1h30m")
+
+
+def _validate(value: Any) -> int:
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
+
+
+Duration = Annotated[int, BeforeValidator(_validate)]
+PositiveDuration = Annotated[Duration, Field(gt=0)]

@@ -1,0 +1,115 @@
+"""From a file (or none) and the environment to checked settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path as File
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from hector.config.document import Document, Path
+from hector.config.settings import DEFAULTS, Settings, StoreSettings, nearest
+from hector.errors import ConfigError
+
+DEFAULT_FILE = "hector.yaml"
+
+
+def load(file: str | None = None) -> Settings:
+    """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
+
+    $HECTOR_STORE, a URL, takes the place of `session_store`. Raises ConfigError, naming file, line and key.
+    """
+    named = file or os.environ.get("HECTOR_CONFIG")
+    path = File(named or DEFAULT_FILE)
+    settings = _parse(_read(path), str(path)) if named or path.exists() else Settings.model_validate(DEFAULTS)
+    if url := os.environ.get("HECTOR_STORE"):
+        settings = settings.model_copy(update={"session_store": _store(url)})
+    return settings
+
+
+def _read(path: File) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: this file is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+
+
+def _parse(text: str, name: str) -> Settings:
+    document = Document(text, name)
+    try:
+        settings = Settings.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(document, problem) for problem in error.errors())) from None
+    problems = [
+        document.error(("agents", id_, "llm"), f"there is no llm {agent.llm!r}; {nearest(agent.llm, [*settings.llms])}")
+        for id_, agent in settings.agents.items()
+        if agent.llm not in settings.llms
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def _store(url: str) -> Any:
+    try:
+        return TypeAdapter[Any](StoreSettings).validate_python(url)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = "".join(f"{part}: " for part in problem["loc"][1:])
+        raise ConfigError(f"HECTOR_STORE={url!r}: {key}{_message(problem)}") from None
+
+
+def _explain(document: Document, problem: Any) -> str:
+    path = _path(document.data, problem["loc"])
+    context = problem.get("ctx", {})
+    if problem["type"] == "unknown_key":
+        path = (*path, context["key"].strip("'"))
+    elif problem["type"] == "union_tag_invalid":
+        path = (*path, context["discriminator"].strip("'"))
+    return document.error(path, _message(problem))
+
+
+def _path(data: Any, location: tuple[str | int, ...]) -> Path:
+    """The keys of the file that pydantic's location means: the names of union members are not among them."""
+    path: Path = ()
+    for index, part in enumerate(location):
+        inside = isinstance(data, dict) and part in data
+        inside = inside or (isinstance(data, list) and isinstance(part, int) and part < len(data))
+        if part == "[key]":
+            continue
+        if inside:
+            data = data[part]
+            path = (*path, part)
+        elif index == len(location) - 1 and not (
+            isinstance(data, dict) and part in (data.get("type"), data.get("backend"))
+        ):
+            path = (*path, part)
+    return path
+
+
+def _message(problem: Any) -> str:
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "missing":
+            return "this key is missing"
+        case "union_tag_invalid":
+            key, tag = context["discriminator"].strip("'"), context["tag"]
+            valid = [expected.strip("' ") for expected in context["expected_tags"].split(",")]
+            return f"unknown {key} {tag!r}; {nearest(tag, valid)}"
+        case "union_tag_not_found":
+            return f"the key {context['discriminator']} is missing"
+        case "unknown_key" | "duration" | "store_url":
+            return str(problem["msg"])
+        case "literal_error":
+            return f"{problem['input']!r} is not valid; valid: {context['expected']}"
+        case "string_pattern_mismatch":
+            return f"{problem['input']!r} does not match {context['pattern']}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"this must be a mapping of keys to values, not {problem['input']!r}"
+        case "too_short":
+            return "this needs at least one entry"
+        case _:
+            return f"{problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"

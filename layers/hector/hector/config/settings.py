@@ -1,0 +1,154 @@
+"""The settings that hector.yaml can hold, as typed models. Durations are in milliseconds once read."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hector.config.duration import Duration, PositiveDuration
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Positive = Annotated[int, Field(gt=0)]
+
+
+def nearest(word: str, valid: list[str]) -> str:
+    """A hint: the valid word that is meant, if one is close, and all of them."""
+    close = difflib.get_close_matches(word, valid, n=1)
+    return (f"did you mean {close[0]!r}? " if close else "") + f"valid: {', '.join(valid)}"
+
+
+class Model(BaseModel):
+    """A mapping whose keys are all known; an unknown one is an error that names the nearest valid key."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                hint = nearest(str(key), list(cls.model_fields))
+                raise PydanticCustomError("unknown_key", "unknown key {key}; {hint}", {"key": repr(key), "hint": hint})
+        return data
+
+
+class BuiltinLLM(Model):
+    """The offline stand-in model; `delay` is the pause between two pieces of an answer."""
+
+    type: Literal["builtin"]
+    delay: Duration = 0
+
+
+class OpenAILLM(Model):
+    """Any server that speaks OpenAI's Chat Completions."""
+
+    type: Literal["openai"]
+    model: str
+    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://")
+    api_key: str = "none"
+    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
+    max_tokens: Positive | None = None
+
+
+class PythonLLM(Model):
+    """A Python callable, `module:function`, found beside hector.yaml or on the import path."""
+
+    type: Literal["python"]
+    target: str
+
+
+LLM = Annotated[BuiltinLLM | OpenAILLM | PythonLLM, Field(discriminator="type")]
+
+
+class Prompt(Model):
+    system: str | None = None
+
+
+class Reasoning(Model):
+    enable_streaming: bool = True
+
+
+class Memory(Model):
+    strategy: Literal["window"] = "window"
+    messages: Annotated[int, Field(ge=0, le=1000)] = 40
+
+
+class Turns(Model):
+    policy: Literal["reject"] = "reject"
+    timeout: PositiveDuration = 600_000
+    on_disconnect: Literal["continue"] = "continue"
+
+
+class AgentSettings(Model):
+    llm: str
+    name: str | None = None
+    description: str = ""
+    prompt: Prompt = Prompt()
+    reasoning: Reasoning | None = None
+    memory: Memory = Memory()
+    turns: Turns = Turns()
+
+
+class MemoryStoreSettings(Model):
+    backend: Literal["memory"] = "memory"
+
+
+class DynamoDBStoreSettings(Model):
+    backend: Literal["dynamodb"]
+    table: str = Field(min_length=3)
+    region: str | None = None
+    endpoint_url: str | None = None
+
+
+def _from_url(value: Any) -> Any:
+    """A store's URL, such as `dynamodb://table?region=eu-west-1`, as the mapping that it stands for."""
+    if not isinstance(value, str):
+        return value
+    url = urlsplit(value)
+    if not url.scheme:
+        raise PydanticCustomError(
+            "store_url", "{url} is not a store URL, such as memory:// or dynamodb://table", {"url": repr(value)}
+        )
+    table = {"table": url.netloc} if url.netloc else {}
+    return {"backend": url.scheme, **table, **dict(parse_qsl(url.query))}
+
+
+StoreSettings = Annotated[
+    Annotated[MemoryStoreSettings | DynamoDBStoreSettings, Field(discriminator="backend")],
+    BeforeValidator(_from_url),
+]
+
+
+class Sessions(Model):
+    """`ttl`: a session ends this long after its last activity; `max_age`: and this long after its start, at most."""
+
+    ttl: PositiveDuration = 86_400_000
+    max_age: PositiveDuration = 2_592_000_000
+
+
+class Settings(Model):
+    agents: dict[Name, AgentSettings] = Field(min_length=1)
+    llms: dict[Name, LLM] = Field(min_length=1)
+    reasoning: Reasoning = Reasoning()
+    session_store: StoreSettings = MemoryStoreSettings()
+    sessions: Sessions = Sessions()
+    public_url: str | None = Field(default=None, pattern=r"^https?://")
+
+    def streams(self, agent: AgentSettings) -> bool:
+        """Whether the agent's answers are streamed: its own setting, else the common one."""
+        return (agent.reasoning or self.reasoning).enable_streaming
+
+
+DEFAULTS: dict[str, Any] = {
+    "llms": {"builtin": {"type": "builtin", "delay": "20ms"}},
+    "agents": {
+        "assistant": {"name": "Assistant", "description": "A general assistant", "llm": "builtin"},
+        "support_agent": {"name": "Support", "description": "Answers customers' questions", "llm": "builtin"},
+        "my_agent": {"name": "My agent", "description": "An agent to try things out with", "llm": "builtin"},
+    },
+}
+"""What is served with no hector.yaml at all."""

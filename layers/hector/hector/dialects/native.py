@@ -1,0 +1,91 @@
+"""The product's own JSON: from wire to model and back. Pure functions.
+
+REST bodies are camelCase; the data of stream events is written as the page that the product follows has it, with
+`task_id` and the role `assistant`.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from hector.model import Event, EventKind, Millis, Session, Task, TaskError, session_id_of
+from hector.turns import ServedAgent
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def timestamp(at: Millis) -> str:
+    """RFC 3339 in UTC with milliseconds, such as 2026-01-31T12:00:00.000Z."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def session_json(session: Session) -> dict[str, Any]:
+    """`ttl` is in seconds, as in the request."""
+    return {
+        "sessionId": session.id,
+        "agentId": session.agent_id,
+        "status": "busy" if session.open_task_id else "active",
+        **({"openTaskId": session.open_task_id} if session.open_task_id else {}),
+        "createdAt": timestamp(session.created_at),
+        "lastActivityAt": timestamp(session.last_activity_at),
+        "expiresAt": timestamp(session.expires_at),
+        "ttl": session.ttl / 1000 if session.ttl % 1000 else session.ttl // 1000,
+        "turns": session.turns,
+        "metadata": session.metadata,
+    }
+
+
+def task_json(task: Task) -> dict[str, Any]:
+    return {
+        "taskId": task.id,
+        "sessionId": task.session_id,
+        "agentId": task.agent_id,
+        "status": {"state": task.state, "timestamp": timestamp(task.updated_at), **_error(task.error)},
+        "input": {"type": task.input.parts[0].media_type, "content": task.input.text},
+        "output": (
+            None if task.output is None else {"type": task.output.parts[0].media_type, "content": task.output.text}
+        ),
+        "usage": (
+            None
+            if task.usage is None
+            else {"inputTokens": task.usage.input_tokens, "outputTokens": task.usage.output_tokens}
+        ),
+        "createdAt": timestamp(task.created_at),
+        "lastEventId": task.last_event + 1 if task.state.terminal else None,
+    }
+
+
+def agent_json(served: ServedAgent) -> dict[str, Any]:
+    return {
+        "agentId": served.id,
+        "name": served.name,
+        "description": served.description,
+        "capabilities": {"streaming": served.streams},
+    }
+
+
+def event_data(task_id: str, event: Event) -> dict[str, Any]:
+    """The data of an event of the task's log. The first event of a log names the session in `context_id`."""
+    data: dict[str, Any] = {"task_id": task_id}
+    if event.number <= 1:
+        data["context_id"] = session_id_of(task_id)
+    if event.kind is EventKind.MESSAGE:
+        data["message"] = {"role": "assistant", "parts": [{"type": "text", "text": event.text}]}
+    elif event.kind is EventKind.RESET:
+        data["last_event_id"] = event.number
+    else:
+        note = {"message": event.text} if event.text else {}
+        fraction = {} if event.fraction is None else {"fraction": event.fraction}
+        data["status"] = {"state": event.state, **note, **fraction, **_error(event.error)}
+    return data
+
+
+def event_frame(task_id: str, event: Event) -> str:
+    """An event as a frame of Server-Sent Events (WHATWG HTML, section 9.2); always the same characters."""
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {_dumps(event_data(task_id, event))}\n\n"
+
+
+def _error(error: TaskError | None) -> dict[str, Any]:
+    return {} if error is None else {"error": {"code": error.code, "message": error.message}}

@@ -1,0 +1,100 @@
+"""Follow a task's log from a cursor: live, replayed or joined, with the same events and exactly one end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from hector.errors import NotFound
+from hector.live import LiveLogs
+from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, terminal_event
+from hector.stores.base import Store
+from hector.turns import WORKER_LOST, Turns
+
+_FIRST_POLL_SECONDS = 0.05
+_LONGEST_POLL_SECONDS = 0.3
+
+
+class Follow:
+    def __init__(self, store: Store, live: LiveLogs, turns: Turns) -> None:
+        self._store = store
+        self._live = live
+        self._turns = turns
+
+    async def events(
+        self, principal: Principal, task: Task, *, after: int = 0
+    ) -> AsyncGenerator[Sequence[Event], None]:
+        """The events after number `after`, in batches as they come; the last one ends with the terminal event.
+
+        `task` is as the principal has read or started it. A reader who has seen the terminal event gets nothing. One
+        whose cursor lies beyond what a crash left gets a `reset` first. The task of a session that is erased meanwhile
+        ends as canceled.
+        """
+        task_id = task.id
+        cursor = after
+        log = self._live.get(task_id)
+        if log is not None:
+            while batch := await log.after(cursor):
+                yield batch
+                cursor = batch[-1].number
+            if log.task is not None:
+                task = log.task
+        try:
+            while not task.state.terminal or cursor < task.last_event:
+                page, delay = await self._store.read_events(principal, task_id, after=cursor), _FIRST_POLL_SECONDS
+                while not page.events and page.open:
+                    if page.lost:
+                        await self._turns.close_lost(principal, task_id)
+                    else:
+                        await asyncio.sleep(delay)
+                        delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
+                    page = await self._store.read_events(principal, task_id, after=cursor)
+                if page.events:
+                    yield page.events
+                    cursor = page.events[-1].number
+                elif task.state.terminal:
+                    break
+                else:
+                    task = await self._store.read_task(principal, task_id)
+                    if not task.state.terminal:
+                        await asyncio.sleep(_FIRST_POLL_SECONDS)
+        except NotFound:
+            task = replace(_erased(task), last_event=cursor)
+        if ending := _ending(task, cursor):
+            yield ending
+
+    @staticmethod
+    def seen_all(task: Task, cursor: int) -> bool:
+        """Whether a reader at this cursor has seen the task end, so that nothing is left to tell."""
+        return task.state.terminal and not _ending(task, cursor)
+
+    async def ended(self, principal: Principal, task: Task) -> Task:
+        """The task once it has ended, as it was when the principal read or started it before."""
+        log = self._live.get(task.id)
+        if log is not None:
+            ended = await log.ended()
+            if ended is not None:
+                return ended
+        try:
+            async for _ in self.events(principal, task):
+                pass
+            return await self._store.read_task(principal, task.id)
+        except NotFound:
+            return _erased(task)
+
+
+def _ending(task: Task, cursor: int) -> list[Event]:
+    """The terminal event, if the reader has not seen it; after a `reset` if it has seen what a crash took back."""
+    terminal = terminal_event(task)
+    if cursor <= task.last_event:
+        return [terminal]
+    crashed = task.error is not None and task.error.code == WORKER_LOST
+    if cursor == terminal.number and not crashed:
+        return []
+    return [Event(task.last_event, EventKind.RESET), terminal]
+
+
+def _erased(task: Task) -> Task:
+    error = TaskError("session_ended", "The session was ended, and erased, while the task was running.")
+    return replace(task, state=TaskState.CANCELED, error=error)

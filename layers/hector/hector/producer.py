@@ -1,0 +1,242 @@
+"""Run one turn that has been claimed: agent → live log → store, and its one final status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import Enum
+
+from hector.agents.base import Agent, Progress, Text, Turn
+from hector.errors import AgentError, HectorError, LeaseLost, NotFound, StoreUnavailable, TaskClosed
+from hector.live import LiveLog
+from hector.model import Event, EventKind, Message, Millis, Role, Task, TaskError, TaskState, Usage, clean_text
+from hector.stores.base import Lease, Outcome, Store
+
+logger = logging.getLogger(__name__)
+
+LEASE: Millis = 15_000
+RENEW_SECONDS = 5.0
+CANCEL_POLL_SECONDS = 0.5
+FIRST_FLUSH_SECONDS = 0.1
+LONGEST_FLUSH_SECONDS = 1.0
+FLUSH_BYTES = 16_384
+MAX_OUTPUT_BYTES = 150_000
+ABANDON_SECONDS = 0.3
+_COURTESY = 16
+"""Events after which an agent that never waits lets others run."""
+
+
+class Stop(Enum):
+    """Why a turn is ended from outside."""
+
+    CANCELED = "canceled"
+    TIMEOUT = "timeout"
+    WORKER_STOPPED = "worker_stopped"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`seconds` is how long a turn may take; `streams`: whether the answer is handed on as it is made, or at once."""
+
+    seconds: float
+    streams: bool = True
+
+
+class Producer:
+    """The producer never talks to a client: it appends to the live log, and flushes to the store in batches.
+
+    Flushing goes by time (first after 100 ms, then ever less often, up to 1 s) and by size. While the agent is silent,
+    the cancel mark is looked at every 500 ms and the lease renewed every 5 s.
+    """
+
+    def __init__(self, store: Store, log: LiveLog, lease: Lease, limits: Limits) -> None:
+        self._store = store
+        self._log = log
+        self._lease = lease
+        self._limits = limits
+        self._flushed = 0
+        self._pending_bytes = 0
+        self._flush_at = 0.0
+        self._interval = FIRST_FLUSH_SECONDS
+        self._texts: list[str] = []
+        self._output_bytes = 0
+        self._usage: Usage | None = None
+        self._stopping: Stop | None = None
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def stop(self) -> None:
+        """End the turn as failed: this worker has to go."""
+        self._stopping = Stop.WORKER_STOPPED
+        self._wake.set()
+
+    async def run(self, agent: Agent, turn: Turn) -> None:
+        """Raises nothing: whatever goes wrong becomes the task's status, or is left to whoever takes over the lease."""
+        task: Task | None = None
+        answering = asyncio.create_task(self._answer(agent, turn), name=f"answer {turn.task_id}")
+        answering.add_done_callback(lambda _: self._wake.set())
+        try:
+            stop = await self._keep(answering)
+            error = await _end(answering)
+            if stop is not Stop.LOST:
+                task = await self._finish(self._outcome(stop, error))
+        except (LeaseLost, TaskClosed, NotFound) as lost:
+            logger.warning("task %s goes on without this worker: %s", turn.task_id, lost)
+        except HectorError as failure:
+            logger.error("task %s could not be ended: %s", turn.task_id, failure)
+        finally:
+            answering.cancel()
+            self._log.close(task)
+
+    async def _answer(self, agent: Agent, turn: Turn) -> None:
+        async with aclosing(agent.answer(turn)) as outputs:
+            async for output in outputs:
+                match output:
+                    case Text(text):
+                        self._say(text)
+                    case Progress(note, fraction):
+                        self._append(EventKind.STATUS, clean_text(note), TaskState.WORKING, fraction)
+                    case Usage():
+                        self._usage = output
+                if len(self._log.events) % _COURTESY == 0:
+                    await asyncio.sleep(0)
+
+    def _say(self, text: str) -> None:
+        if not text:
+            return
+        text = clean_text(text)
+        self._output_bytes += len(text.encode())
+        if self._output_bytes > MAX_OUTPUT_BYTES:
+            raise AgentError("answer_too_long", f"The answer was cut off: it grew beyond {MAX_OUTPUT_BYTES:,} bytes.")
+        self._texts.append(text)
+        if self._limits.streams:
+            self._append(EventKind.MESSAGE, text)
+
+    def _append(
+        self, kind: EventKind, text: str, state: TaskState | None = None, fraction: float | None = None
+    ) -> None:
+        log = self._log
+        if len(log.events) == self._flushed:
+            self._flush_at = self._loop.time() + self._interval
+            self._wake.set()
+        log.append(Event(len(log.events) + 1, kind, text, state, fraction))
+        self._pending_bytes += len(text)
+        if self._pending_bytes >= FLUSH_BYTES:
+            self._flush_at = 0.0
+            self._wake.set()
+
+    async def _keep(self, answering: asyncio.Task[None]) -> Stop | None:
+        """Flush, renew and look for the cancel mark until the answer is complete or has to be stopped."""
+        loop = self._loop
+        ends_at = loop.time() + self._limits.seconds
+        lost_at = loop.time() + LEASE / 1000
+        renew_at = loop.time() + RENEW_SECONDS
+        poll_at = loop.time() + CANCEL_POLL_SECONDS
+        while not answering.done():
+            self._wake.clear()
+            now = loop.time()
+            if self._stopping:
+                return self._stopping
+            if now >= ends_at:
+                return Stop.TIMEOUT
+            pending = len(self._log.events) > self._flushed
+            try:
+                if (pending and now >= self._flush_at) or now >= renew_at:
+                    await self._flush()
+                    renew_at, lost_at = loop.time() + RENEW_SECONDS, now + LEASE / 1000
+                    poll_at = loop.time() + CANCEL_POLL_SECONDS
+                elif now >= poll_at:
+                    poll_at = now + CANCEL_POLL_SECONDS
+                    self._lease = await self._store.check_lease(self._lease)
+            except LeaseLost:
+                return Stop.LOST
+            except StoreUnavailable as error:
+                if now >= lost_at:
+                    logger.error("gave up the lease on task %s: %s", self._lease.task_id, error)
+                    return Stop.LOST
+                self._flush_at = renew_at = loop.time() + CANCEL_POLL_SECONDS
+            if self._lease.cancel_requested:
+                return Stop.CANCELED
+            due = min(ends_at, renew_at, poll_at)
+            if len(self._log.events) > self._flushed:
+                due = min(due, self._flush_at)
+            await self._sleep_until(due)
+        return None
+
+    async def _sleep_until(self, due: float) -> None:
+        handle = self._loop.call_at(due, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            handle.cancel()
+
+    async def _flush(self) -> None:
+        """Write what is pending, in batches of a bounded size; with nothing pending, renew the lease."""
+        events = self._log.events[self._flushed :]
+        self._pending_bytes = 0
+        while True:
+            size = count = 0
+            while count < len(events) and (size := size + len(events[count].text)) <= 4 * FLUSH_BYTES:
+                count += 1
+            batch, events = events[: max(count, 1)], events[max(count, 1) :]
+            self._lease = await self._store.append_events(self._lease, batch, extend=LEASE)
+            self._flushed += len(batch)
+            if not events:
+                break
+        self._interval = min(self._interval * 1.5, LONGEST_FLUSH_SECONDS)
+
+    def _outcome(self, stop: Stop | None, error: BaseException | None) -> Outcome:
+        text = "".join(self._texts)
+        if text and not self._limits.streams:
+            self._append(EventKind.MESSAGE, text)
+        problem: TaskError | None = None
+        state = TaskState.FAILED
+        if stop is Stop.CANCELED:
+            state = TaskState.CANCELED
+        elif stop is Stop.TIMEOUT:
+            problem = TaskError("timeout", f"The agent did not finish within {self._limits.seconds:g} seconds.")
+        elif stop is Stop.WORKER_STOPPED:
+            problem = TaskError(
+                "worker_stopped", "The server was stopped while the agent was answering. Send it again."
+            )
+        elif isinstance(error, AgentError):
+            problem = TaskError(error.code, error.message)
+        elif error is not None:
+            logger.error("the agent of task %s raised", self._lease.task_id, exc_info=error)
+            problem = TaskError("agent_error", f"The agent raised {type(error).__name__}; the server's log says more.")
+        else:
+            state = TaskState.COMPLETED
+        output = Message.of(Role.AGENT, text) if text else None
+        return Outcome(state, len(self._log.events), output, self._usage, problem)
+
+    async def _finish(self, outcome: Outcome) -> Task:
+        """Flush, commit and release; patient with a store that is away for less than a lease."""
+        nonce = secrets.token_hex(8)
+        give_up_at = self._loop.time() + LEASE / 1000
+        while True:
+            try:
+                if len(self._log.events) > self._flushed:
+                    await self._flush()
+                task = await self._store.commit(self._lease, outcome, nonce=nonce)
+                await self._store.release(self._lease)
+                return task
+            except StoreUnavailable:
+                if self._loop.time() >= give_up_at:
+                    raise
+                await asyncio.sleep(CANCEL_POLL_SECONDS)
+
+
+async def _end(answering: asyncio.Task[None]) -> BaseException | None:
+    """Abort the answer if it is not complete; what it raised, if it raised by itself."""
+    if not answering.done():
+        answering.cancel()
+        await asyncio.wait({answering}, timeout=ABANDON_SECONDS)
+    if not answering.done():
+        logger.warning("%s ignores being canceled and is abandoned", answering.get_name())
+        answering.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return None
+    return asyncio.CancelledError() if answering.cancelled() else answering.exception()

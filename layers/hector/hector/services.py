@@ -1,0 +1,32 @@
+"""What the entrances (web, Lambda handlers, command line, events) work with. `hector.wiring` builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hector.config.settings import Settings
+from hector.follow import Follow
+from hector.stores.base import Store
+from hector.turns import ServedAgent, Turns
+
+HEARTBEAT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`heartbeat` is the longest silence on an open answer, in seconds."""
+
+    settings: Settings
+    store: Store
+    agents: Mapping[str, ServedAgent]
+    turns: Turns
+    follow: Follow
+    heartbeat: float = HEARTBEAT_SECONDS
+
+    async def aclose(self) -> None:
+        """End what runs, and close every connection."""
+        await self.turns.stop()
+        for agent in {id(served.agent): served.agent for served in self.agents.values()}.values():
+            await agent.aclose()
+        await self.store.aclose()

@@ -1,0 +1,55 @@
+"""The applications for Lambda that stream: plain Starlette, so that their cold start carries no FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hector.services import Services
+from hector.web.problems import EXCEPTION_HANDLERS
+from hector.web.routes import ApiRoute, starlette_routes
+from hector.web.streams import STREAM_ROUTES
+from hector.web.tasks import TASK_ROUTES
+
+CORS = Middleware(
+    CORSMiddleware,
+    allow_origins=["*"],
+    allow_methods=["GET", "POST", "PATCH", "DELETE"],
+    allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"],
+    expose_headers=["Location", "Retry-After"],
+)
+
+
+def task_app(services: Services) -> ASGIApp:
+    """Every route that answers one JSON body, sessions aside."""
+    return _drained(_app(TASK_ROUTES, services), services)
+
+
+def stream_app(services: Services) -> ASGIApp:
+    """Every route that streams."""
+    return _drained(_app(STREAM_ROUTES, services), services)
+
+
+def _app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
+    return Starlette(
+        routes=starlette_routes(routes, services), middleware=[CORS], exception_handlers=EXCEPTION_HANDLERS
+    )
+
+
+def _drained(app: ASGIApp, services: Services) -> ASGIApp:
+    """The app, with an invocation that ends only when the turns that it started have ended.
+
+    A task left on the loop would run inside the next invocation, or never.
+    """
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        finally:
+            await services.turns.drain()
+
+    return call

@@ -1,0 +1,53 @@
+"""What a request brings with it: who asks, how long this process may go on, and under which address it was reached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+
+from hector.model import Principal
+
+ANONYMOUS = Principal("anonymous")
+_DEADLINE_MARGIN_SECONDS = 3.0
+
+
+def principal_of(request: Request) -> Principal:
+    """The caller, as API Gateway's authorizer knows it; without an authorizer everybody is the same caller.
+
+    From the proxy event's `requestContext.authorizer`: Cognito's `claims.sub`, else a Lambda authorizer's
+    `principalId` (with an optional `tenant`), else the IAM user of `requestContext.identity.userArn`.
+    (Amazon API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".)
+    """
+    context = _request_context(request)
+    authorizer = context.get("authorizer") or {}
+    identity = context.get("identity") or {}
+    claims = authorizer.get("claims") or {}
+    subject = claims.get("sub") or authorizer.get("principalId") or identity.get("userArn")
+    if not subject:
+        return ANONYMOUS
+    return Principal(str(subject), str(claims.get("custom:tenant") or authorizer.get("tenant") or ""))
+
+
+def seconds_left(request: Request) -> float | None:
+    """How long a turn may take before this Lambda invocation ends; None outside of Lambda."""
+    context = request.scope.get("aws.context")
+    if context is None:
+        return None
+    remaining: int = context.get_remaining_time_in_millis()
+    return max(0.0, remaining / 1000 - _DEADLINE_MARGIN_SECONDS)
+
+
+def absolute_url(request: Request, path: str, public_url: str | None) -> str:
+    """The address of a path for the outside: under `public_url`, else under the request's domain and stage."""
+    if public_url:
+        return public_url.rstrip("/") + path
+    event_path = (request.scope.get("aws.event") or {}).get("path") or ""
+    outer_path = _request_context(request).get("path") or ""
+    stage = outer_path.removesuffix(event_path) if event_path and outer_path.endswith(event_path) else ""
+    return f"{request.url.scheme}://{request.url.netloc}{stage}{path}"
+
+
+def _request_context(request: Request) -> dict[str, Any]:
+    event = request.scope.get("aws.event") or {}
+    return event.get("requestContext") or {}

@@ -1,0 +1,58 @@
+"""Errors as problem details (RFC 9457): one shape for every error of every route."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from hector.errors import HectorError, SessionBusy
+
+logger = logging.getLogger(__name__)
+
+
+def problem(
+    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
+    """`code` is stable and for programs; `detail` says what to do. `type` is about:blank, so `title` is HTTP's own."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    content = json.dumps(body | {key: value for key, value in members.items() if value is not None})
+    return Response(content, status, headers=headers, media_type="application/problem+json")
+
+
+def _hector_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HectorError)
+    if isinstance(error, SessionBusy):
+        headers = {"Retry-After": str(error.retry_after)}
+        return problem(error.status, error.code, error.message, headers=headers, taskId=error.task_id)
+    if error.status >= 500:
+        logger.error("%s: %s", error.code, error.message)
+    return problem(error.status, error.code, error.message, field=error.field)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    detail = {
+        404: f"There is no route {request.url.path!r}. GET /docs lists the routes.",
+        405: f"{request.method} is not possible on {request.url.path!r}.",
+    }.get(error.status_code, error.detail)
+    return problem(error.status_code, code, detail, headers=error.headers)
+
+
+def _bug(_: Request, error: Exception) -> Response:
+    return problem(500, "internal", f"The server failed with {type(error).__name__}; its log says more.")
+
+
+EXCEPTION_HANDLERS: dict[Any, ExceptionHandler] = {
+    HectorError: _hector_error,
+    HTTPException: _http_error,
+    Exception: _bug,
+}

@@ -1,0 +1,59 @@
+"""The routes of sessions: create, list, read, end."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from hector.dialects.native import session_json
+from hector.errors import InvalidRequest
+from hector.services import Services
+from hector.web.context import absolute_url, principal_of
+from hector.web.requests import CreateSession, checked_metadata, no_idempotency, page_limit, read_body
+from hector.web.routes import ApiRoute, Parameter
+
+
+async def create_session(services: Services, request: Request) -> Response:
+    no_idempotency(request, "send it with the tasks of the session.")
+    body = await read_body(request, CreateSession)
+    max_age = services.settings.sessions.max_age
+    if body.ttl is not None and body.ttl > max_age:
+        raise InvalidRequest(f"ttl is longer than sessions may live here ({max_age // 1000} seconds).", field="ttl")
+    session = await services.turns.create_session(
+        principal_of(request), body.agentId, ttl=body.ttl, metadata=checked_metadata(body.metadata)
+    )
+    location = absolute_url(request, f"/sessions/{session.id}", services.settings.public_url)
+    return JSONResponse(session_json(session), 201, {"Location": location})
+
+
+async def list_sessions(services: Services, request: Request) -> Response:
+    query = request.query_params
+    page = await services.store.list_sessions(
+        principal_of(request), agent_id=query.get("agentId"), cursor=query.get("cursor"), limit=page_limit(request)
+    )
+    return JSONResponse({"items": [session_json(session) for session in page.items], "nextCursor": page.next_cursor})
+
+
+async def read_session(services: Services, request: Request) -> Response:
+    session = await services.store.read_session(principal_of(request), request.path_params["session_id"])
+    return JSONResponse(session_json(session))
+
+
+async def delete_session(services: Services, request: Request) -> Response:
+    await services.store.delete_session(principal_of(request), request.path_params["session_id"])
+    return Response(status_code=204)
+
+
+PAGING = (
+    Parameter("cursor", "`nextCursor` of the page before"),
+    Parameter("limit", "1 to 100 items; 50 if absent"),
+)
+SESSION_ROUTES = (
+    ApiRoute("POST", "/sessions", create_session, "Start a session with an agent", body=CreateSession,
+             answer=(201, "application/json"), errors=(400, 404, 413)),
+    ApiRoute("GET", "/sessions", list_sessions, "List sessions, newest activity first", errors=(400,),
+             parameters=(Parameter("agentId", "Only the sessions with this agent"), *PAGING)),
+    ApiRoute("GET", "/sessions/{session_id}", read_session, "Read a session", errors=(404,)),
+    ApiRoute("DELETE", "/sessions/{session_id}", delete_session, "End a session and erase all that belongs to it",
+             answer=(204, ""), errors=(404,)),
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""Server-Sent Events: frames, and the comments that keep a quiet stream open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from starlette.responses import Response, StreamingResponse
+
+from hector.dialects.native import event_frame
+from hector.model import Event
+
+OPENING = b": ok\n\n"
+HEARTBEAT = b": heartbeat\n\n"
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""No cache and no proxy may hold a stream back (nginx reads X-Accel-Buffering)."""
+
+
+def event_stream(task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float) -> Response:
+    """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence."""
+    return StreamingResponse(_frames(task_id, batches, heartbeat), headers=HEADERS, media_type="text/event-stream")
+
+
+async def _frames(
+    task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float
+) -> AsyncIterator[bytes]:
+    yield OPENING
+    async for batch in or_silence(batches, heartbeat):
+        yield HEARTBEAT if batch is None else "".join([event_frame(task_id, event) for event in batch]).encode()
+
+
+async def or_silence(
+    batches: AsyncGenerator[Sequence[Event], None], interval: float
+) -> AsyncGenerator[Sequence[Event] | None, None]:
+    """The batches, and None whenever `interval` seconds go by without one."""
+    upcoming: asyncio.Task[Sequence[Event]] | None = None
+    try:
+        while True:
+            upcoming = upcoming or asyncio.ensure_future(_next(batches))
+            done, _ = await asyncio.wait({upcoming}, timeout=interval)
+            if not done:
+                yield None
+                continue
+            batch, upcoming = upcoming.result(), None
+            if not batch:
+                return
+            yield batch
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
+        await batches.aclose()
+
+
+async def _next(batches: AsyncGenerator[Sequence[Event], None]) -> Sequence[Event]:
+    """The next batch; an empty one at the end (a task must not raise StopAsyncIteration)."""
+    async for batch in batches:
+        return batch
+    return ()

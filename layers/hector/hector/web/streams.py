@@ -1,0 +1,51 @@
+"""The routes that stream: Server-Sent Events, numbered, resumable and joinable."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hector.model import Task
+from hector.services import Services
+from hector.web.context import principal_of
+from hector.web.requests import PostTask, SendMessage, cursor_after, read_body
+from hector.web.routes import ApiRoute, Parameter
+from hector.web.sse import event_stream
+from hector.web.tasks import KEY, open_turn, open_turn_with
+
+RESUME = Parameter("Last-Event-ID", "The last event that was received; the stream goes on after it", place="header")
+
+
+async def stream_task(services: Services, request: Request) -> Response:
+    message = (await read_body(request, PostTask)).message()
+    return _follow(services, request, await open_turn(services, request, message, request.path_params["session_id"]))
+
+
+async def stream_message(services: Services, request: Request) -> Response:
+    return _follow(services, request, await open_turn_with(services, request, await read_body(request, SendMessage)))
+
+
+async def resume_task(services: Services, request: Request) -> Response:
+    """Replays and goes on live. 204 once everything has been received: an EventSource then stops reconnecting."""
+    after = cursor_after(request)
+    task = await services.store.read_task(principal_of(request), request.path_params["task_id"])
+    if services.follow.seen_all(task, after):
+        return Response(status_code=204)
+    return _follow(services, request, task, after)
+
+
+def _follow(services: Services, request: Request, task: Task, after: int = 0) -> Response:
+    batches = services.follow.events(principal_of(request), task, after=after)
+    return event_stream(task.id, batches, services.heartbeat)
+
+
+_SSE = (200, "text/event-stream")
+STREAM_ROUTES = (
+    ApiRoute("POST", "/sessions/{session_id}/tasks/stream", stream_task, "Say something in a session, and stream",
+             body=PostTask, answer=_SSE, errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+    ApiRoute("POST", "/agents/{agent_id}/message/stream", stream_message, "Send a message, and stream the answer",
+             body=SendMessage, answer=_SSE, errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+    ApiRoute("GET", "/tasks/{task_id}/stream", resume_task, "Follow a task's stream, from any event on",
+             answer=_SSE, errors=(400, 404),
+             parameters=(RESUME, Parameter("after", "The same as Last-Event-ID, for clients that cannot set it"))),
+)  # fmt: skip

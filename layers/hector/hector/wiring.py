@@ -1,0 +1,95 @@
+"""The one place where configuration becomes a store, agents and services."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from hector import config
+from hector.agents.base import Agent
+from hector.config.settings import (
+    LLM,
+    BuiltinLLM,
+    DynamoDBStoreSettings,
+    MemoryStoreSettings,
+    OpenAILLM,
+    PythonLLM,
+    Settings,
+    StoreSettings,
+)
+from hector.errors import ConfigError
+from hector.follow import Follow
+from hector.live import LiveLogs
+from hector.services import HEARTBEAT_SECONDS, Services
+from hector.stores.base import Clock, Store, system_clock
+from hector.turns import ServedAgent, SessionLimits, Turns
+
+
+def load(file: str | None = None) -> Services:
+    """The services of the configuration (see `hector.config.load`). Raises ConfigError."""
+    return build(config.load(file))
+
+
+def build(
+    settings: Settings, *, store: Store | None = None, clock: Clock = system_clock, heartbeat: float = HEARTBEAT_SECONDS
+) -> Services:
+    """The services of these settings; a `store` given here takes the place of the configured one."""
+    models = {name: _agent(name, llm) for name, llm in settings.llms.items()}
+    agents = {
+        id_: ServedAgent(
+            id=id_,
+            agent=models[agent.llm],
+            name=agent.name or id_,
+            description=agent.description,
+            system=agent.prompt.system,
+            window=agent.memory.messages,
+            timeout=agent.turns.timeout / 1000,
+            streams=settings.streams(agent),
+        )
+        for id_, agent in settings.agents.items()
+    }
+    store = store or _store(settings.session_store, clock)
+    live = LiveLogs()
+    turns = Turns(store, live, agents, SessionLimits(settings.sessions.ttl, settings.sessions.max_age), clock)
+    return Services(settings, store, agents, turns, Follow(store, live, turns), heartbeat)
+
+
+def _agent(name: str, llm: LLM) -> Agent:
+    match llm:
+        case BuiltinLLM():
+            from hector.agents.builtin import BuiltinAgent
+
+            return BuiltinAgent(llm.delay / 1000)
+        case OpenAILLM():
+            from hector.agents.openai import OpenAIAgent
+
+            return OpenAIAgent(
+                base_url=llm.base_url,
+                model=llm.model,
+                api_key=llm.api_key,
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens,
+            )
+        case PythonLLM():
+            from hector.agents.python import PythonAgent, load_target
+
+            if os.getcwd() not in sys.path:
+                sys.path.insert(0, os.getcwd())
+            try:
+                return PythonAgent(load_target(llm.target))
+            except ConfigError as error:
+                raise ConfigError(f"llms.{name}.{error.message}") from error
+
+
+def _store(settings: StoreSettings, clock: Clock) -> Store:
+    match settings:
+        case MemoryStoreSettings():
+            from hector.stores.memory import MemoryStore
+
+            return MemoryStore(clock)
+        case DynamoDBStoreSettings():
+            from hector.stores.dynamodb import DynamoDBStore
+
+            return DynamoDBStore(
+                settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
+            )
