@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# A fixed time stamp makes two builds of the same sources the same archive, so that a deployment skips what is unchanged.
+# A fixed time stamp makes two builds of the same sources the same archive: a deployment then skips what is unchanged.
 TIMESTAMP = 1_577_836_800  # 2020-01-01
 
 ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -104,7 +104,9 @@ def build(layer: Path, target: Target, out: Path, aws_services: list[str], extra
 def install(requirements: Path, target: Target, folder: Path) -> None:
     """pip-installs the target's wheels. The requirements are taken as complete (``--no-deps``)."""
     if importlib.util.find_spec("pip") is None:
-        raise BuildError(f"{sys.executable} has no pip. Run `{sys.executable} -m ensurepip`, or build with another Python.")
+        raise BuildError(
+            f"{sys.executable} has no pip. Run `{sys.executable} -m ensurepip`, or build with another Python."
+        )
     platforms = [option for tag in target.platforms for option in ("--platform", tag)]
     with tempfile.TemporaryDirectory() as scratch:
         chosen = Path(scratch, "requirements.txt")

@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
-from response_streaming import asgi_handler
-
 import hector
 from hector.web.apps import stream_app
 from hector.wiring import load
+from response_streaming import asgi_handler
 
 # The project's hector.yaml lies in the root of the layer that carries the package; without one the defaults apply.
 layer_config = Path(hector.__file__).parents[2] / "hector.yaml"

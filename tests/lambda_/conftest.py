@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.emulator import Emulator, Function, Route
+from tests.lambda_ import built
 
 ROOT = Path(__file__).parents[2]
 TOYS = Path(__file__).parent / "toys"
@@ -33,6 +35,12 @@ def source_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         source = origin.parent if origin.name == "__init__.py" else origin
         (layer / "python" / source.name).symlink_to(source)
     return layer
+
+
+@pytest.fixture(scope="session")
+def built_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's template after `sam build`, for this Python and machine."""
+    return built.build(tmp_path_factory.mktemp("build") / "sam")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import time
 
 import httpx
 import pytest
+
 from tests.emulator import Emulator
 from tests.lambda_.conftest import StartToy
 
