@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 
 from hector.errors import InvalidRequest
-from hector.model import Session, session_id_of
+from hector.model import Millis, Session, session_id_of
 
 _SESSIONS = re.compile(r"[0-9]{15}\.[A-Za-z0-9-]{1,100}")
 
 
 def activity_key(session: Session) -> str:
     """Sorts sessions by their last activity; the id breaks ties."""
-    return f"{session.last_activity_at:015d}.{session.id}"
+    return activity_key_at(session.last_activity_at, session.id)
+
+
+def activity_key_at(at: Millis, session_id: str) -> str:
+    return f"{at:015d}.{session_id}"
 
 
 def check_sessions_cursor(cursor: str) -> str:

@@ -49,10 +49,10 @@ class _Record:
     logs: dict[str, list[Event]] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def lease(self) -> Lease:
+    def lease(self, now: Millis) -> Lease:
         assert self.open_task is not None
         canceled = self.cancel_requested == self.open_task
-        return Lease(self.session, self.open_task, self.fence, self.lease_until, canceled)
+        return Lease(self.seen(now), self.open_task, self.fence, self.lease_until, canceled)
 
     def seen(self, now: Millis) -> Session:
         """The session as a reader sees it: with its open task, if a worker is alive."""
@@ -122,7 +122,7 @@ class MemoryStore:
         if record.open_task is not None:
             if record.lease_until > now:
                 if (record.open_task, record.lease_nonce) == (task_id, nonce):
-                    return record.lease()
+                    return record.lease(now)
                 raise SessionBusy(record.open_task)
             if record.open_task != task_id:
                 raise LostTurn(record.open_task)
@@ -132,7 +132,7 @@ class MemoryStore:
         record.lease_nonce = nonce
         expires_at = max(record.session.slid(now), record.lease_until)
         record.session = replace(record.session, expires_at=expires_at, last_activity_at=now)
-        return record.lease()
+        return record.lease(now)
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
         record = self._held(lease)
@@ -141,10 +141,10 @@ class MemoryStore:
         record.lease_until = self._now() + extend
         expires_at = max(record.session.slid(record.session.last_activity_at), record.lease_until)
         record.session = replace(record.session, expires_at=expires_at)
-        return record.lease()
+        return record.lease(self._now())
 
     async def check_lease(self, lease: Lease) -> Lease:
-        return self._held(lease).lease()
+        return self._held(lease).lease(self._now())
 
     async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
         record = self._held(lease)

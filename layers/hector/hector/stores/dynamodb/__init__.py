@@ -1,0 +1,14 @@
+"""The DynamoDB store: one table, one partition per session, conditional writes, no transactions.
+
+    hot                     the session: lease, fence, open task, cancel mark, expiry; small, and all that slides
+    meta                    the session's metadata, if it has any
+    task#<suffix>           one turn: prompt, answer, final status
+    log#<suffix>#<number>   a batch of events, from this number on
+    key#<hash>              an idempotency key: the task that it stands for
+
+The sort keys of one partition. An index, `activity`, lists the hot records of a principal.
+"""
+
+from hector.stores.dynamodb.store import DynamoDBStore
+
+__all__ = ["DynamoDBStore"]

@@ -1,0 +1,81 @@
+"""What botocore raises, as the product's errors: one sentence that names the setting and says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hector.errors import InputTooLarge, StoreUnavailable
+from hector.stores.dynamodb.rows import Row, plain
+
+_BUSY = {
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+}
+_REFUSED = {
+    "AccessDeniedException",
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+}
+_KEYS = "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+class ConditionFailed(Exception):
+    """A conditional write changed nothing, because of the `row` that it met (empty: there is none)."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__("The condition of a write was not met.")
+        self.row = row
+
+
+def translated(error: Exception, table: str, endpoint_url: str | None) -> Exception:
+    """The error to raise for a botocore error."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and "Error" in response:
+        return _refused(response, table)
+    where = endpoint_url or "DynamoDB"
+    match type(error).__name__:
+        case "NoRegionError":
+            return StoreUnavailable("DynamoDB needs a region: set AWS_REGION, or session_store.region.")
+        case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError" | "ProfileNotFound":
+            return StoreUnavailable(f"DynamoDB needs AWS credentials ({error}): set {_KEYS}.")
+        case "TokenRetrievalError" | "SSOTokenLoadError" | "UnauthorizedSSOTokenError" | "LoginError":
+            return StoreUnavailable(f"The AWS login has run out ({error}): log in again, or set {_KEYS}.")
+        case _:
+            return StoreUnavailable(
+                f"{where} cannot be reached for table {table!r} ({error}): "
+                "check session_store.region, session_store.endpoint_url and the network."
+            )
+
+
+def _refused(response: dict[str, Any], table: str) -> Exception:
+    code = response["Error"].get("Code", "")
+    message = response["Error"].get("Message", "")
+    if code == "ConditionalCheckFailedException":
+        return ConditionFailed(plain(response.get("Item", {})))
+    if code == "ValidationException" and message.startswith("Item size"):
+        return InputTooLarge("This is larger than DynamoDB takes: an item has at most 400 KB. Send less at once.")
+    if code == "ResourceNotFoundException":
+        return StoreUnavailable(
+            f"There is no DynamoDB table {table!r} in this region and account: deploy the stack, "
+            "or correct session_store.table and session_store.region."
+        )
+    if code == "ValidationException" and "index" in message:
+        return StoreUnavailable(
+            f"The DynamoDB table {table!r} is not one of this product's ({message}): deploy the stack."
+        )
+    if code in _REFUSED:
+        return StoreUnavailable(
+            f"AWS does not let these credentials use the DynamoDB table {table!r} ({code}): check {_KEYS}, "
+            "and that their policy allows dynamodb:GetItem, PutItem, UpdateItem, DeleteItem, Query, BatchGetItem "
+            "and BatchWriteItem on the table and its index."
+        )
+    if code in _BUSY:
+        return StoreUnavailable(f"The DynamoDB table {table!r} is busy ({code}): try again in a moment.")
+    return StoreUnavailable(f"DynamoDB refused a request to table {table!r}: {code}: {message}")

@@ -1,0 +1,263 @@
+"""Sessions, tasks and events ⇄ rows. Texts are kept as they are, structures as compact JSON.
+
+Writes are billed by the started kilobyte, so a row says nothing twice: ids come out of keys, the last activity out of
+the index key, and an event that is a piece of the answer is just its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hector.errors import InvalidRequest
+from hector.model import (
+    Event,
+    EventKind,
+    Message,
+    Millis,
+    Part,
+    Principal,
+    Role,
+    Session,
+    Task,
+    TaskError,
+    TaskState,
+    Usage,
+)
+from hector.stores.base import Idempotency, Lease, Outcome
+from hector.stores.cursors import activity_key
+from hector.stores.dynamodb.rows import Row
+from hector.stores.dynamodb.table import Key
+
+BATCH_EVENTS = 128
+"""The most events in one row, so that a reader knows how far back the row may begin that holds a number."""
+
+LAST_NUMBER = 9_999_999
+TASKS, TASKS_END = "task#", "task#~"
+"""Between these sort keys lie the tasks of a session, in the order in which they were submitted."""
+
+_DAY: Millis = 86_400_000
+_GRACE_SECONDS = 60
+_PLAIN = "text/plain"
+_OWNER_BYTES = 1024
+
+
+def hot_key(session_id: str) -> Key:
+    return session_id, "hot"
+
+
+def meta_key(session_id: str) -> Key:
+    return session_id, "meta"
+
+
+def task_key(task_id: str) -> Key:
+    session_id, _, suffix = task_id.rpartition("-")
+    return session_id, f"task#{suffix}"
+
+
+def log_key(task_id: str, number: int) -> Key:
+    session_id, _, suffix = task_id.rpartition("-")
+    return session_id, f"log#{suffix}#{number:07d}"
+
+
+def idempotency_key(session_id: str, key: str) -> Key:
+    return session_id, "key#" + hashlib.sha256(key.encode()).hexdigest()[:40]
+
+
+def suffix_of(task_id: str) -> str:
+    return task_id.rpartition("-")[2]
+
+
+def owner_key(principal: Principal) -> str:
+    return _json([principal.tenant, principal.subject])
+
+
+def seconds(at: Millis) -> int:
+    """Rounded up, as the table's TTL attribute counts."""
+    return -(-at // 1000)
+
+
+def far(last_expiry: Millis) -> int:
+    """The TTL of everything but the hot record: a safety net, a day after the session can last."""
+    return seconds(last_expiry + _DAY)
+
+
+def hot_row(session: Session) -> Row:
+    owner = owner_key(session.principal)
+    if len(owner.encode()) > _OWNER_BYTES:
+        raise InvalidRequest("The caller's tenant and subject are too long: together at most 1,000 bytes.")
+    pk, sk = hot_key(session.id)
+    row: Row = {
+        "pk": pk,
+        "sk": sk,
+        "owner_key": owner,
+        "activity": activity_key(session),
+        "agent": session.agent_id,
+        "created_at": session.created_at,
+        "idle_ms": session.ttl,
+        "idle_until": session.expires_at,
+        "last_expiry": session.last_expiry,
+        "turns": session.turns,
+        "fence": 0,
+        "keep": seconds(session.ttl) + _GRACE_SECONDS,
+        "ttl": seconds(session.expires_at) + _GRACE_SECONDS,
+    }
+    return row | {"meta": True} if session.metadata else row
+
+
+def expires_at(hot: Row) -> Millis:
+    """A session lasts until it has idled for its `ttl`, or has reached its last expiry; an open turn keeps it."""
+    return max(min(int(hot["idle_until"]), int(hot["last_expiry"])), int(hot.get("lease_until", 0)))
+
+
+def open_task_id(hot: Row) -> str | None:
+    return f"{hot['pk']}-{hot['open_task']}" if "open_task" in hot else None
+
+
+def session_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Session:
+    tenant, subject = json.loads(hot["owner_key"])
+    return Session(
+        id=hot["pk"],
+        agent_id=hot["agent"],
+        principal=Principal(subject, tenant),
+        created_at=hot["created_at"],
+        ttl=hot["idle_ms"],
+        expires_at=expires_at(hot),
+        last_expiry=hot["last_expiry"],
+        last_activity_at=int(hot["activity"].partition(".")[0]),
+        turns=hot["turns"],
+        open_task_id=open_task_id(hot) if hot.get("lease_until", 0) > now else None,
+        metadata=metadata,
+    )
+
+
+def lease_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Lease:
+    return Lease(
+        session=session_of(hot, metadata, now),
+        task_id=open_task_id(hot) or "",
+        fence=hot["fence"],
+        until=hot["lease_until"],
+        cancel_requested=hot.get("cancel") == hot["open_task"],
+    )
+
+
+def meta_row(session: Session) -> Row:
+    pk, sk = meta_key(session.id)
+    return {"pk": pk, "sk": sk, "metadata": _json(session.metadata), "ttl": far(session.last_expiry)}
+
+
+def metadata_of(meta: Row | None) -> dict[str, Any]:
+    return json.loads(meta["metadata"]) if meta else {}
+
+
+def pointer_row(task: Task, idempotency: Idempotency, last_expiry: Millis) -> Row:
+    pk, sk = idempotency_key(task.session_id, idempotency.key)
+    return {
+        "pk": pk,
+        "sk": sk,
+        "target": suffix_of(task.id),
+        "fingerprint": idempotency.fingerprint,
+        "ttl": far(last_expiry),
+    }
+
+
+def task_row(task: Task, nonce: str, last_expiry: Millis, pointer: str | None) -> Row:
+    pk, sk = task_key(task.id)
+    row: Row = {
+        "pk": pk,
+        "sk": sk,
+        "agent": task.agent_id,
+        "task_state": task.state.value,
+        "prompt": _json(_of_message(task.input)),
+        "created_at": task.created_at,
+        "updated_at": task.updated_at,
+        "nonce": nonce,
+        "ttl": far(last_expiry),
+    }
+    return row if pointer is None else row | {"pointer": pointer}
+
+
+def task_of(row: Row) -> Task:
+    return Task(
+        id=f"{row['pk']}-{row['sk'].partition('#')[2]}",
+        session_id=row["pk"],
+        agent_id=row["agent"],
+        state=TaskState(row["task_state"]),
+        input=_message(json.loads(row["prompt"])),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        output=_message(json.loads(row["answer"])) if "answer" in row else None,
+        usage=Usage(*json.loads(row["tokens"])) if "tokens" in row else None,
+        error=TaskError(*json.loads(row["failure"])) if "failure" in row else None,
+        turn=row.get("turn", 0),
+        last_event=row.get("last_event", 0),
+    )
+
+
+def outcome_values(outcome: Outcome) -> Row:
+    """What a turn's end adds to the task's row."""
+    values: Row = {"task_state": outcome.state.value, "last_event": outcome.last_event}
+    if outcome.output is not None:
+        values["answer"] = _json(_of_message(outcome.output))
+    if outcome.usage is not None:
+        values["tokens"] = _json([outcome.usage.input_tokens, outcome.usage.output_tokens])
+    if outcome.error is not None:
+        values["failure"] = _json([outcome.error.code, outcome.error.message])
+    return values
+
+
+def log_rows(task_id: str, events: Sequence[Event], fence: int, last_expiry: Millis) -> list[Row]:
+    rows: list[Row] = []
+    for start in range(0, len(events), BATCH_EVENTS):
+        batch = events[start : start + BATCH_EVENTS]
+        pk, sk = log_key(task_id, batch[0].number)
+        entries = _json([_of_event(event) for event in batch])
+        rows.append({"pk": pk, "sk": sk, "events": entries, "fence": fence, "ttl": far(last_expiry)})
+    return rows
+
+
+def events_of(row: Row) -> list[Event]:
+    first = int(row["sk"].rpartition("#")[2])
+    return [_event(number, entry) for number, entry in enumerate(json.loads(row["events"]), first)]
+
+
+def _of_event(event: Event) -> str | dict[str, Any]:
+    entry: dict[str, Any] = {"k": event.kind.value}
+    if event.text:
+        entry["t"] = event.text
+    if event.state is not None:
+        entry["s"] = event.state.value
+    if event.fraction is not None:
+        entry["f"] = event.fraction
+    if event.error is not None:
+        entry["e"] = [event.error.code, event.error.message]
+    return event.text if entry == {"k": EventKind.MESSAGE.value, "t": event.text} else entry
+
+
+def _event(number: int, entry: str | dict[str, Any]) -> Event:
+    if isinstance(entry, str):
+        return Event(number, EventKind.MESSAGE, entry)
+    return Event(
+        number,
+        EventKind(entry["k"]),
+        entry.get("t", ""),
+        TaskState(entry["s"]) if "s" in entry else None,
+        entry.get("f"),
+        TaskError(*entry["e"]) if "e" in entry else None,
+    )
+
+
+def _of_message(message: Message) -> list[Any]:
+    parts = [part.text if part.media_type == _PLAIN else [part.text, part.media_type] for part in message.parts]
+    return [message.role.value, *parts]
+
+
+def _message(entries: list[Any]) -> Message:
+    role, *parts = entries
+    return Message(Role(role), tuple(Part(part) if isinstance(part, str) else Part(*part) for part in parts))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,32 @@
+"""Rows of plain values ⇄ items as DynamoDB's API writes them: strings, whole numbers and booleans by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def typed(row: Row) -> dict[str, dict[str, Any]]:
+    return {name: _typed(value) for name, value in row.items()}
+
+
+def plain(item: dict[str, dict[str, Any]]) -> Row:
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def _typed(value: str | int | bool) -> dict[str, Any]:
+    match value:
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place in an item")
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    [(kind, content)] = value.items()
+    return int(content) if kind == "N" else content

@@ -1,0 +1,152 @@
+"""The few operations on the table that the store is made of.
+
+All reads but the index's are consistent, all pages are followed, and what DynamoDB leaves unprocessed is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+from hector.errors import StoreUnavailable
+from hector.stores.dynamodb.connection import Connection
+from hector.stores.dynamodb.rows import Row, plain, typed
+from hector.stores.dynamodb.schema import INDEX
+
+Key = tuple[str, str]
+"""A session's id and a sort key."""
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html and API_BatchWriteItem.html
+_GETS_AT_ONCE = 100
+_WRITES_AT_ONCE = 25
+_TRIES = 8
+
+
+class Table:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._name = connection.table
+
+    async def get(self, key: Key) -> Row | None:
+        answer = await self._call("get_item", Key=_key(key), ConsistentRead=True)
+        return plain(answer["Item"]) if "Item" in answer else None
+
+    async def get_many(self, keys: Iterable[Key]) -> dict[Key, Row]:
+        """The rows that there are."""
+        found: dict[Key, Row] = {}
+        wanted = [_key(key) for key in keys]
+        tries = 0
+        while wanted:
+            now, wanted = wanted[:_GETS_AT_ONCE], wanted[_GETS_AT_ONCE:]
+            answer = await self._connection.call(
+                "batch_get_item", RequestItems={self._name: {"Keys": now, "ConsistentRead": True}}
+            )
+            for row in map(plain, answer["Responses"].get(self._name, [])):
+                found[row["pk"], row["sk"]] = row
+            left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            wanted += left
+            tries = await self._pause(tries) if left else 0
+        return found
+
+    async def put(self, row: Row, *, condition: str, **values: str | int) -> None:
+        """Raises ConditionFailed."""
+        await self._call("put_item", Item=typed(row), **_condition(condition, values))
+
+    async def update(self, key: Key, expression: str, *, condition: str, **values: str | int) -> Row:
+        """The row afterwards. `#name` stands for the attribute of that name. Raises ConditionFailed."""
+        answer = await self._call(
+            "update_item",
+            Key=_key(key),
+            UpdateExpression=expression,
+            ReturnValues="ALL_NEW",
+            **_condition(condition, values, expression),
+        )
+        return plain(answer["Attributes"])
+
+    async def delete(self, key: Key, *, condition: str, **values: str | int) -> None:
+        """Raises ConditionFailed."""
+        await self._call("delete_item", Key=_key(key), **_condition(condition, values))
+
+    async def delete_many(self, keys: Iterable[Key]) -> None:
+        wanted: list[Any] = [{"DeleteRequest": {"Key": _key(key)}} for key in keys]
+        tries = 0
+        while wanted:
+            now, wanted = wanted[:_WRITES_AT_ONCE], wanted[_WRITES_AT_ONCE:]
+            answer = await self._connection.call("batch_write_item", RequestItems={self._name: now})
+            left = answer.get("UnprocessedItems", {}).get(self._name, [])
+            wanted += left
+            tries = await self._pause(tries) if left else 0
+
+    async def query(
+        self, session_id: str, *, first: str, last: str, newest_first: bool = False, page: int = 0
+    ) -> AsyncIterator[list[Row]]:
+        """The rows of a session between two sort keys, page by page, each of at most `page` rows if that is given."""
+        async for rows in self._pages(
+            page,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues=typed({":pk": session_id, ":first": first, ":last": last}),
+            ScanIndexForward=not newest_first,
+            ConsistentRead=True,
+        ):
+            yield rows
+
+    async def keys(self, session_id: str) -> AsyncIterator[list[Key]]:
+        """The keys of all rows of a session, page by page."""
+        async for rows in self._pages(
+            0,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=typed({":pk": session_id}),
+            ProjectionExpression="pk, sk",
+            ConsistentRead=True,
+        ):
+            yield [(row["pk"], row["sk"]) for row in rows]
+
+    async def query_activity(self, owner_key: str, *, before: str, page: int) -> AsyncIterator[list[Row]]:
+        """The keys of a principal's hot records whose `activity` comes before, newest first, page by page."""
+        async for rows in self._pages(
+            page,
+            IndexName=INDEX,
+            KeyConditionExpression="owner_key = :owner AND activity < :before",
+            ExpressionAttributeValues=typed({":owner": owner_key, ":before": before}),
+            ScanIndexForward=False,
+        ):
+            yield rows
+
+    async def _pages(self, limit: int, **parameters: Any) -> AsyncIterator[list[Row]]:
+        if limit:
+            parameters["Limit"] = limit
+        while True:
+            answer = await self._call("query", **parameters)
+            yield [plain(item) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return
+            parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        return await self._connection.call(operation, TableName=self._name, **parameters)
+
+    async def _pause(self, tries: int) -> int:
+        """Wait longer each time that DynamoDB leaves something unprocessed. Raises StoreUnavailable in the end."""
+        if tries == _TRIES:
+            raise StoreUnavailable(f"The DynamoDB table {self._name!r} is busy: try again in a moment.")
+        await asyncio.sleep(0.025 * 2**tries)
+        return tries + 1
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return typed({"pk": key[0], "sk": key[1]})
+
+
+def _condition(condition: str, values: dict[str, str | int], expression: str = "") -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "ConditionExpression": condition,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    names: Sequence[str] = re.findall(r"#(\w+)", expression)
+    if names:
+        parameters["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+    if values:
+        parameters["ExpressionAttributeValues"] = typed({f":{name}": value for name, value in values.items()})
+    return parameters

@@ -1,0 +1,155 @@
+"""Tasks as readers see them: history, listings, the events of a log; and the cancel mark."""
+
+from __future__ import annotations
+
+import secrets
+
+from hector.errors import NotFound, TaskNotCancelable
+from hector.model import Event, Principal, Task, TaskState, session_id_of, working
+from hector.stores.base import LogPage, Page
+from hector.stores.cursors import check_tasks_cursor
+from hector.stores.dynamodb import items
+from hector.stores.dynamodb.failures import ConditionFailed
+from hector.stores.dynamodb.rows import Row
+from hector.stores.dynamodb.sessions import Sessions, side_by_side
+
+_MORE = 3
+"""Rows read beyond the wanted turns: tasks that wait, or were canceled while they did, are rows too."""
+
+
+class Tasks(Sessions):
+    async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
+        hot, rows = await side_by_side(self._hot(principal, session_id), self._newest_tasks(session_id, limit + _MORE))
+        turns = _last_turns(rows, limit)
+        if not _complete(turns, limit, hot["turns"]):
+            turns = await self._search_history(session_id, limit, hot["turns"])
+        return [items.task_of(row) for row in turns]
+
+    async def read_task(self, principal: Principal, task_id: str) -> Task:
+        # The hot record first: a task that is neither open then nor ended afterwards is really waiting.
+        hot = await self._hot_of_task(principal, task_id)
+        return _seen(await self._task(task_id), hot)
+
+    async def list_tasks(
+        self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Task]:
+        hot = await self._hot(principal, session_id)
+        last = items.TASKS_END
+        if cursor is not None:
+            last = items.task_key(check_tasks_cursor(cursor, session_id))[1]
+        found: list[Task] = []
+        async for rows in self._table.query(
+            session_id, first=items.TASKS, last=last, newest_first=True, page=limit + 2
+        ):
+            found += [_seen(items.task_of(row), hot) for row in rows if row["sk"] != last]
+            if len(found) > limit:
+                break
+        return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+    async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
+        # The hot record first: if the turn is over then, the log as it is read afterwards is complete.
+        hot = await self._hot_of_task(principal, task_id)
+        if items.open_task_id(hot) == task_id:
+            events = await self._events(task_id, after, limit)
+            return LogPage(events, open=True, lost=hot["lease_until"] <= self._now())
+        task, events = await side_by_side(self._task(task_id), self._events(task_id, after, limit))
+        if task.state.terminal:
+            # What a worker that lost its lease had on its way when the task was closed, nobody is shown.
+            events = [event for event in events if event.number <= task.last_event]
+        return LogPage(events, open=False, lost=False)
+
+    async def request_cancel(self, principal: Principal, task_id: str) -> Task:
+        nonce = secrets.token_hex(8)
+        while True:
+            hot = await self._hot_of_task(principal, task_id)
+            task = await self._task(task_id)
+            if task.state.terminal:
+                raise TaskNotCancelable(f"Task {task_id!r} is already {task.state}.")
+            if items.open_task_id(hot) == task_id:
+                if await self._mark(task_id):
+                    return working(task)
+            elif canceled := await self._cancel_waiting(task_id, nonce):
+                # Whoever has claimed it in this moment hears of it too; its commit will be refused in any case.
+                await self._mark(task_id)
+                return canceled
+
+    async def _mark(self, task_id: str) -> bool:
+        """Leave the cancel mark, if the turn is open. The mark names the task: it means nothing to the next turn."""
+        suffix = items.suffix_of(task_id)
+        try:
+            await self._table.update(
+                items.hot_key(session_id_of(task_id) or ""),
+                "SET cancel = :task",
+                condition="open_task = :task",
+                task=suffix,
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    async def _cancel_waiting(self, task_id: str, nonce: str) -> Task | None:
+        try:
+            row = await self._table.update(
+                items.task_key(task_id),
+                "SET task_state = :canceled, updated_at = :now, nonce = :nonce",
+                condition="task_state = :submitted",
+                canceled=TaskState.CANCELED,
+                submitted=TaskState.SUBMITTED,
+                now=self._now(),
+                nonce=nonce,
+            )
+        except ConditionFailed as met:
+            if met.row.get("nonce") != nonce:
+                return None
+            row = met.row
+        return items.task_of(row)
+
+    async def _task(self, task_id: str) -> Task:
+        """Raises NotFound."""
+        row = await self._table.get(items.task_key(task_id))
+        if row is None:
+            raise NotFound.task(task_id)
+        return items.task_of(row)
+
+    async def _events(self, task_id: str, after: int, limit: int) -> list[Event]:
+        """Without gaps, whatever is being written meanwhile."""
+        events: list[Event] = []
+        session_id, first = items.log_key(task_id, max(1, after + 2 - items.BATCH_EVENTS))
+        _, last = items.log_key(task_id, items.LAST_NUMBER)
+        async for rows in self._table.query(session_id, first=first, last=last):
+            for event in (event for row in rows for event in items.events_of(row)):
+                if event.number == after + len(events) + 1 and len(events) < limit:
+                    events.append(event)
+            if len(events) == limit:
+                break
+        return events
+
+    async def _newest_tasks(self, session_id: str, count: int) -> list[Row]:
+        pages = self._table.query(session_id, first=items.TASKS, last=items.TASKS_END, newest_first=True, page=count)
+        return await anext(pages)
+
+    async def _search_history(self, session_id: str, limit: int, head: int) -> list[Row]:
+        """The long way, for when tasks ended in another order than they were submitted in."""
+        turns: list[Row] = []
+        async for rows in self._table.query(
+            session_id, first=items.TASKS, last=items.TASKS_END, newest_first=True, page=limit + _MORE
+        ):
+            turns = _last_turns(turns + rows, limit)
+            if _complete(turns, limit, head):
+                break
+        return turns
+
+
+def _last_turns(rows: list[Row], limit: int) -> list[Row]:
+    ended = sorted((row for row in rows if "turn" in row), key=lambda row: int(row["turn"]))
+    return ended[max(0, len(ended) - limit) :]
+
+
+def _complete(turns: list[Row], limit: int, head: int) -> bool:
+    """Whether these are the newest turns of a session in which `head` had ended: turns are numbered without gaps."""
+    newest = turns[-1]["turn"] if turns else 0
+    return newest >= head and len(turns) == min(limit, newest)
+
+
+def _seen(task: Task, hot: Row) -> Task:
+    return working(task) if items.open_task_id(hot) == task.id else task

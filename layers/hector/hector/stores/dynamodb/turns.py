@@ -1,0 +1,238 @@
+"""The verbs that carry the guarantees. Each is one conditional write, and recognises itself when it is sent again.
+
+The hot record says who may write: `fence` and `open_task` are the lease, and every write of a worker names both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hector.errors import IdempotencyKeyReused, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
+from hector.model import Event, Millis, Principal, Task, TaskState, session_id_of
+from hector.stores.base import Clock, Idempotency, Lease, Outcome, Submitted
+from hector.stores.cursors import activity_key_at
+from hector.stores.dynamodb import items
+from hector.stores.dynamodb.failures import ConditionFailed
+from hector.stores.dynamodb.rows import Row
+from hector.stores.dynamodb.sessions import Sessions, remember, side_by_side
+from hector.stores.dynamodb.table import Table
+
+_ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
+_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND {_ALIVE}"
+_LOST = f"owner_key = :owner AND open_task = :task AND fence = :fence AND lease_until <= :now AND {_ALIVE}"
+_HELD = f"open_task = :task AND fence = :fence AND {_ALIVE}"
+_UNFENCED = "task_state = :submitted AND (attribute_not_exists(fence) OR fence <= :fence)"
+
+_TAKE = (
+    "SET open_task = :task, lease_until = :until, lease_nonce = :nonce, activity = :activity, "
+    "idle_until = :now + idle_ms, #ttl = :until_s + keep ADD fence :one"
+)
+_RENEW = "SET lease_until = :until, #ttl = :until_s + keep"
+_GIVE_BACK = "SET idle_until = :now + idle_ms, #ttl = :now_s + keep{turns} REMOVE open_task, lease_until, lease_nonce"
+_NO_FENCE: dict[str, int] = {}
+
+
+class Turns(Sessions):
+    def __init__(self, table: Table, clock: Clock) -> None:
+        super().__init__(table, clock)
+        self._ended: dict[str, int] = {}
+
+    async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
+        last_expiry = await self._last_expiry(task.session_id)
+        pointer: str | None = None
+        if idempotency is not None:
+            # The pointer first: whoever finds it without its task, after a crash, records the task under that id.
+            task, pointer = await self._pointed_to(task, idempotency, last_expiry)
+        try:
+            await self._table.put(
+                items.task_row(task, nonce, last_expiry, pointer), condition="attribute_not_exists(pk)"
+            )
+        except ConditionFailed as met:
+            return Submitted(items.task_of(met.row), created=met.row["nonce"] == nonce)
+        return Submitted(task, created=True)
+
+    async def discard(self, task: Task, *, nonce: str) -> None:
+        hot, row = await side_by_side(
+            self._table.get(items.hot_key(task.session_id)), self._table.get(items.task_key(task.id))
+        )
+        if row is None or row["nonce"] != nonce or (hot and items.open_task_id(hot) == task.id):
+            return
+        if TaskState(row["task_state"]) is not TaskState.SUBMITTED:
+            return
+        try:
+            if "pointer" in row:
+                key = (task.session_id, row["pointer"])
+                await self._table.delete(
+                    key, condition="attribute_not_exists(pk) OR target = :task", task=items.suffix_of(task.id)
+                )
+            await self._table.delete(
+                items.task_key(task.id),
+                condition="task_state = :submitted AND nonce = :nonce",
+                submitted=TaskState.SUBMITTED,
+                nonce=nonce,
+            )
+        except ConditionFailed:
+            return
+
+    async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
+        if session_id_of(task_id) != session_id:
+            raise NotFound.task(task_id)
+        hot, metadata = await self._with_metadata(
+            session_id, self._take(principal, session_id, task_id, lease=lease, nonce=nonce)
+        )
+        self._remember(hot)
+        return items.lease_of(hot, metadata, self._now())
+
+    async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
+        now = self._now()
+        try:
+            hot = await self._table.update(
+                items.hot_key(lease.session.id),
+                _RENEW,
+                condition=_HELD,
+                until=now + extend,
+                until_s=items.seconds(now + extend),
+                **_held(lease, now),
+            )
+            for row in items.log_rows(lease.task_id, events, lease.fence, lease.session.last_expiry):
+                await self._table.put(row, condition="attribute_not_exists(pk) OR fence <= :fence", fence=lease.fence)
+        except ConditionFailed:
+            raise _lost(lease) from None
+        return items.lease_of(hot, lease.session.metadata, now)
+
+    async def check_lease(self, lease: Lease) -> Lease:
+        now = self._now()
+        hot = await self._table.get(items.hot_key(lease.session.id))
+        held = hot is not None and (hot["fence"], items.open_task_id(hot)) == (lease.fence, lease.task_id)
+        if hot is None or not held or items.expires_at(hot) <= now:
+            raise _lost(lease)
+        return items.lease_of(hot, lease.session.metadata, now)
+
+    async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
+        now = self._now()
+        if lease.session.expires_at <= now:
+            await self.check_lease(lease)
+        values = {
+            "turn": lease.head + 1,
+            "updated_at": now,
+            "nonce": nonce,
+            "fence": lease.fence,
+            **items.outcome_values(outcome),
+        }
+        try:
+            row = await self._table.update(
+                items.task_key(lease.task_id),
+                "SET " + ", ".join(f"{name} = :{name}" for name in values),
+                condition=_UNFENCED,
+                submitted=TaskState.SUBMITTED,
+                **values,
+            )
+        except ConditionFailed as met:
+            row = self._committed(lease, met.row, nonce)
+        remember(self._ended, lease.task_id, int(row["turn"]))
+        return items.task_of(row)
+
+    async def release(self, lease: Lease) -> None:
+        now = self._now()
+        turn = self._ended.pop(lease.task_id, 0) or await self._turn_of(lease.task_id)
+        counted = {"turns": turn} if turn else {}
+        try:
+            await self._table.update(
+                items.hot_key(lease.session.id),
+                _GIVE_BACK.format(turns=", turns = :turns" if counted else ""),
+                condition=_HELD,
+                now_s=items.seconds(now),
+                **_held(lease, now),
+                **counted,
+            )
+        except ConditionFailed:
+            return
+
+    async def _pointed_to(self, task: Task, idempotency: Idempotency, last_expiry: Millis) -> tuple[Task, str]:
+        """The task with the id that the key stands for, and the sort key of the pointer that says so."""
+        pointer = items.pointer_row(task, idempotency, last_expiry)
+        try:
+            await self._table.put(pointer, condition="attribute_not_exists(pk)")
+        except ConditionFailed as met:
+            if met.row["fingerprint"] != idempotency.fingerprint:
+                raise IdempotencyKeyReused.key(idempotency.key) from None
+            task = replace(task, id=f"{task.session_id}-{met.row['target']}")
+        return task, pointer["sk"]
+
+    async def _turn_of(self, task_id: str) -> int:
+        """The number of the turn, 0 if it has not ended."""
+        row = await self._table.get(items.task_key(task_id))
+        return int(row.get("turn", 0)) if row else 0
+
+    async def _take(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Row:
+        """The hot record with the lease taken. Only a takeover takes more than one write."""
+        key, owner, suffix = items.hot_key(session_id), items.owner_key(principal), items.suffix_of(task_id)
+        condition, fence = _FREE, _NO_FENCE
+        while True:
+            now = self._now()
+            try:
+                hot = await self._table.update(
+                    key,
+                    _TAKE,
+                    condition=condition,
+                    owner=owner,
+                    task=suffix,
+                    now=now,
+                    until=now + lease,
+                    until_s=items.seconds(now + lease),
+                    nonce=nonce,
+                    activity=activity_key_at(now, session_id),
+                    one=1,
+                    **fence,
+                )
+            except ConditionFailed as met:
+                hot = met.row
+                if not hot or not self._visible(hot, principal):
+                    raise NotFound.session(session_id) from None
+                open_task = items.open_task_id(hot)
+                if open_task is None:
+                    condition, fence = _FREE, _NO_FENCE
+                    continue
+                if hot["lease_until"] <= now:
+                    if open_task != task_id:
+                        raise LostTurn(open_task) from None
+                    condition, fence = _LOST, {"fence": hot["fence"]}
+                    continue
+                if open_task != task_id or hot["lease_nonce"] != nonce:
+                    raise SessionBusy(open_task) from None
+                fence = {"fence": hot["fence"]}
+            if fence:
+                await self._fence_off(task_id, hot["fence"])
+            return hot
+
+    async def _fence_off(self, task_id: str, fence: int) -> None:
+        """Let the task itself refuse the commit of the worker that lost it."""
+        try:
+            await self._table.update(
+                items.task_key(task_id),
+                "SET fence = :fence",
+                condition=_UNFENCED,
+                fence=fence,
+                submitted=TaskState.SUBMITTED,
+            )
+        except ConditionFailed:
+            return
+
+    def _committed(self, lease: Lease, row: Row, nonce: str) -> Row:
+        """The row that a commit met, if that commit itself has written it before."""
+        if not row:
+            raise NotFound.task(lease.task_id)
+        if row.get("fence", 0) > lease.fence:
+            raise _lost(lease)
+        if row["nonce"] != nonce:
+            raise TaskClosed(f"Task {lease.task_id!r} is already {row['task_state']}.")
+        return row
+
+
+def _held(lease: Lease, now: Millis) -> dict[str, str | int]:
+    return {"task": items.suffix_of(lease.task_id), "fence": lease.fence, "now": now}
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"The lease on task {lease.task_id!r} has passed to another worker.")
