@@ -49,15 +49,10 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8080,
 ) -> None:
     """Serve every agent over HTTP, with the API's documentation at /docs."""
-    import uvicorn
-
-    from hector.web.server import whole_app
+    from hector.cli.serve import serve_http
     from hector.wiring import load
 
-    services = load(config)
-    agents, backend = ", ".join(services.agents), services.settings.session_store.backend
-    print(f"Serving {agents} at http://{host}:{port} (docs at /docs, sessions in the {backend} store)", flush=True)
-    uvicorn.run(whole_app(services), host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+    serve_http(load(config), host, port)
 
 
 @app.command()

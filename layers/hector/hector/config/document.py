@@ -66,7 +66,7 @@ class Document:
                 self._visit(loader, item, (*path, index))
         elif isinstance(node, yaml.ScalarNode) and "${" in node.value:
             node.value = _VARIABLE.sub(lambda match: self._variable(match, path), node.value)
-            if node.style is None:
+            if not node.style:  # plain: what was filled in may be a number
                 node.tag = loader.resolve(yaml.ScalarNode, node.value, (True, False))
 
     def _variable(self, match: re.Match[str], path: Path) -> str:

@@ -1,0 +1,62 @@
+"""Real `hector serve` processes for tests, each on a free loopback port."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class HectorServer:
+    url: str
+    greeting: str
+    process: subprocess.Popen[str]
+
+    def kill(self) -> None:
+        """As a crash does: no shutdown, no goodbye."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def hector_server(config: str | None = None, folder: Path | None = None, **environment: str) -> Iterator[HectorServer]:
+    """`hector serve` in an empty folder (or `folder`), with this hector.yaml if one is given."""
+    with tempfile.TemporaryDirectory() as empty:
+        cwd = folder or Path(empty)
+        if config is not None:
+            (cwd / "hector.yaml").write_text(config)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hector", "serve", "--port", "0"],
+            cwd=cwd,
+            env=_environment() | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        greeting = process.stdout.readline()
+        match = re.search(r"http://[\d.]+:\d+", greeting)
+        assert match, f"hector serve said: {greeting}{process.stdout.read()}"
+        try:
+            yield HectorServer(match[0], greeting, process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            process.stdout.close()
+
+
+def _environment() -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HECTOR_", "AWS_"))}
+    return inherited | {"PYTHONPATH": str(Path(__file__).parent.parent / "layers" / "hector")}

@@ -1,0 +1,127 @@
+"""What the tests build with: services on any store, agents made of a function, and a real server in this loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import uvicorn
+
+from hector.agents.base import Agent
+from hector.agents.builtin import BuiltinAgent
+from hector.agents.python import PythonAgent
+from hector.config.settings import DEFAULTS, Settings
+from hector.model import Event, Message, Millis, Principal, Role, Task
+from hector.services import Services
+from hector.stores.base import Store
+from hector.wiring import build
+
+ALICE = Principal("alice")
+BOB = Principal("bob")
+
+
+class ManualClock:
+    """Time that moves when a test says so."""
+
+    def __init__(self, now: Millis = 1_800_000_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> Millis:
+        return self.now
+
+    def advance(self, *, seconds: float) -> None:
+        self.now += round(seconds * 1000)
+
+
+def said(text: str) -> Message:
+    return Message.of(Role.USER, text)
+
+
+def services_with(
+    store: Store | None = None,
+    *,
+    agent: Agent | Callable[..., Any] | None = None,
+    clock: Callable[[], Millis] | None = None,
+    heartbeat: float = 10.0,
+    **settings: Any,
+) -> Services:
+    """Services of the embedded defaults without delays; every agent is `agent`, if one is given."""
+    checked = Settings.model_validate({**DEFAULTS, "llms": {"builtin": {"type": "builtin"}}, **settings})
+    services = build(checked, store=store, heartbeat=heartbeat, **({"clock": clock} if clock else {}))
+    if agent is None:
+        chosen: Agent = BuiltinAgent()
+    elif callable(agent):
+        chosen = PythonAgent(agent)
+    else:
+        chosen = agent
+    agents = {id_: replace(served, agent=chosen) for id_, served in services.agents.items()}
+    services.turns._agents = agents
+    return replace(services, agents=agents)
+
+
+async def new_session(services: Services, principal: Principal = ALICE, **options: Any) -> str:
+    return (await services.turns.create_session(principal, "my_agent", **options)).id
+
+
+async def ask(services: Services, session_id: str, text: str, principal: Principal = ALICE) -> Task:
+    """One whole turn."""
+    task = await services.turns.start(principal, session_id, said(text))
+    return await services.follow.ended(principal, task)
+
+
+async def events_of(services: Services, task: Task, after: int = 0, principal: Principal = ALICE) -> list[Event]:
+    return [event async for batch in services.follow.events(principal, task, after=after) for event in batch]
+
+
+@asynccontextmanager
+async def serving(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    """The whole API on a real uvicorn, in this event loop; a client for it."""
+    from hector.web.server import whole_app
+
+    server = uvicorn.Server(uvicorn.Config(whole_app(services), port=0, log_level="error", timeout_graceful_shutdown=1))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await running
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of Server-Sent Events, as it came."""
+
+    raw: str
+    id: int
+    event: str
+    data: dict[str, Any]
+
+
+_FRAME = re.compile(r"id: (\d+)\nevent: (\w+)\ndata: (.*)")
+
+
+def frames(stream: str) -> list[Frame]:
+    """The frames of a whole stream, comments aside."""
+    found = []
+    for block in stream.split("\n\n"):
+        if block and not block.startswith(":"):
+            match = _FRAME.fullmatch(block)
+            assert match, block
+            found.append(Frame(block, int(match[1]), match[2], json.loads(match[3])))
+    return found
+
+
+async def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,186 @@
+"""hector.yaml: what is right is read, what is wrong is named by file, line and key, with the nearest valid key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hector.config import load
+from hector.config.duration import parse_duration
+from hector.config.settings import BuiltinLLM, DynamoDBStoreSettings, MemoryStoreSettings, OpenAILLM, PythonLLM
+from hector.errors import ConfigError
+
+FULL = """\
+llms:
+  local: {type: openai, base_url: "http://127.0.0.1:11434/v1", model: smollm2, api_key: "${TEST_KEY:-none}",
+          temperature: 1, max_tokens: 100}
+  mine: {type: python, target: "my_module:answer"}
+  offline: {type: builtin, delay: 20ms}
+agents:
+  support_agent:
+    name: Support
+    description: Answers questions about orders
+    llm: local
+    prompt: {system: You are a patient support agent.}
+    reasoning: {enable_streaming: false}
+    memory: {strategy: window, messages: 12}
+    turns: {policy: reject, timeout: 1h30m, on_disconnect: continue}
+  other: {llm: mine}
+session_store: {backend: dynamodb, table: hector, region: eu-west-1}
+sessions: {ttl: 24h, max_age: 30d}
+public_url: https://example.com/chat
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HECTOR_CONFIG", "HECTOR_STORE", "TEST_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def problem(text: str) -> str:
+    Path("hector.yaml").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load()
+    return raised.value.message
+
+
+def test_every_setting_is_read() -> None:
+    Path("hector.yaml").write_text(FULL)
+    settings = load()
+    assert settings.llms == {
+        "local": OpenAILLM(
+            type="openai", base_url="http://127.0.0.1:11434/v1", model="smollm2", api_key="none",
+            temperature=1, max_tokens=100,
+        ),
+        "mine": PythonLLM(type="python", target="my_module:answer"),
+        "offline": BuiltinLLM.model_validate({"type": "builtin", "delay": "20ms"}),
+    }  # fmt: skip
+    agent = settings.agents["support_agent"]
+    assert (agent.name, agent.llm, agent.prompt.system) == ("Support", "local", "You are a patient support agent.")
+    assert (agent.memory.messages, agent.turns.timeout) == (12, 5_400_000)
+    assert not settings.streams(agent)
+    assert settings.streams(settings.agents["other"])
+    assert settings.session_store == DynamoDBStoreSettings(backend="dynamodb", table="hector", region="eu-west-1")
+    assert (settings.sessions.ttl, settings.sessions.max_age) == (86_400_000, 2_592_000_000)
+    assert settings.public_url == "https://example.com/chat"
+
+
+def test_without_a_file_the_defaults_serve_the_agents_of_the_page() -> None:
+    settings = load()
+    assert set(settings.agents) == {"assistant", "support_agent", "my_agent"}
+    assert settings.session_store == MemoryStoreSettings()
+    assert all(settings.streams(agent) for agent in settings.agents.values())
+
+
+def test_streaming_can_be_set_for_all_agents_at_once() -> None:
+    Path("hector.yaml").write_text(
+        "reasoning: {enable_streaming: false}\nllms: {b: {type: builtin}}\n"
+        "agents: {one: {llm: b}, two: {llm: b, reasoning: {enable_streaming: true}}}"
+    )
+    settings = load()
+    assert [settings.streams(agent) for agent in settings.agents.values()] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("temperature:", "temprature:", "hector.yaml:3: llms.local.temprature: unknown key 'temprature'; did you mean"
+                                        " 'temperature'? valid: type, model, base_url, api_key"),
+        ("agents:", "agent:", "hector.yaml:6: agent: unknown key 'agent'; did you mean 'agents'?"),
+        ("type: python", "type: pyton", "hector.yaml:4: llms.mine.type: unknown type 'pyton'; did you mean 'python'?"),
+        ("type: python, ", "", "hector.yaml:4: llms.mine: the key 'type' is missing"),
+        (', target: "my_module:answer"', "", "hector.yaml:4: llms.mine.target: this key is missing"),
+        ("llm: mine", "llm: mime", "hector.yaml:15: agents.other.llm: there is no llm 'mime'; did you mean 'mine'?"),
+        ("messages: 12", "messages: many", "hector.yaml:13: agents.support_agent.memory.messages: input should be a"),
+        ("messages: 12", "messages: true", "hector.yaml:13: agents.support_agent.memory.messages: input should be a"),
+        ("1h30m", "soon", "hector.yaml:14: agents.support_agent.turns.timeout: 'soon' is not a duration"),
+        ("policy: reject", "policy: rejct", "turns.policy: 'rejct' is not valid; valid: 'reject'"),
+        ("backend: dynamodb", "backend: dynamo", "hector.yaml:16: session_store.backend: unknown backend 'dynamo'; did"
+                                                 " you mean 'dynamodb'? valid: memory, dynamodb"),
+        (" table: hector,", "", "hector.yaml:16: session_store.table: this key is missing"),
+        ("  other: {llm: mine}", "  other: 3", "hector.yaml:15: agents.other: this must be a mapping"),
+        ("  other:", "  bad name:", "hector.yaml:15: agents.bad name: 'bad name' does not match"),
+        ("${TEST_KEY:-none}", "${TEST_KEY}", "hector.yaml:2: llms.local.api_key: the environment variable TEST_KEY is"),
+        ("${TEST_KEY:-none}", "${a b}", "hector.yaml:2: llms.local.api_key: ${a b} is not of the form ${NAME}"),
+        ("  other: {llm: mine}", "  other: {llm: mine", "this is not valid YAML"),
+        ("  other:", "  support_agent:", "hector.yaml:15: agents.support_agent stands twice"),
+        ("https://example.com", "example.com", "hector.yaml:18: public_url: 'example.com/chat' does not match"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_place(old: str, new: str, expected: str) -> None:
+    assert old in FULL
+    assert expected in problem(FULL.replace(old, new, 1))
+
+
+def test_every_mistake_is_named_at_once() -> None:
+    said = problem("llms: {b: {type: builtin, dealy: 1s}}\nagents: {a: {llm: b, nam: x}}\nsession: {}\n")
+    assert [line.split(": ")[1] for line in said.splitlines()] == ["session"]
+    said = problem("llms: {b: {type: builtin, dealy: 1s}}\nagents: {a: {llm: b, nam: x}}\n")
+    assert [line.split(": ")[1] for line in said.splitlines()] == ["agents.a.nam", "llms.b.dealy"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "just text", "llms: {}\nagents: {}"])
+def test_an_empty_configuration_is_refused(text: str) -> None:
+    assert "hector.yaml:1:" in problem(text)
+
+
+def test_environment_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "secret: value")
+    monkeypatch.setenv("MESSAGES", "7")
+    Path("hector.yaml").write_text(
+        "llms: {m: {type: openai, model: 'a$${b}', api_key: '${TEST_KEY}'}}\n"
+        "agents:\n  a:\n    llm: m\n    memory:\n      messages: ${MESSAGES}\n"
+    )
+    settings = load()
+    assert settings.llms["m"] == OpenAILLM(type="openai", model="a${b}", api_key="secret: value")
+    assert settings.agents["a"].memory.messages == 7
+
+
+def test_the_file_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("other.yaml").write_text("llms: {b: {type: builtin}}\nagents: {only: {llm: b}}")
+    assert set(load("other.yaml").agents) == {"only"}
+    monkeypatch.setenv("HECTOR_CONFIG", "other.yaml")
+    assert set(load().agents) == {"only"}
+    with pytest.raises(ConfigError, match=r"nothere\.yaml: cannot read the configuration: No such file"):
+        load("nothere.yaml")
+
+
+def test_the_store_can_be_set_by_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HECTOR_STORE", "dynamodb://hector?region=eu-west-1&endpoint_url=http://127.0.0.1:8000")
+    assert load().session_store == DynamoDBStoreSettings(
+        backend="dynamodb", table="hector", region="eu-west-1", endpoint_url="http://127.0.0.1:8000"
+    )
+    monkeypatch.setenv("HECTOR_STORE", "memory://")
+    assert load().session_store == MemoryStoreSettings()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("mongodb://x", "HECTOR_STORE='mongodb://x': unknown backend 'mongodb'; valid: memory, dynamodb"),
+        ("hector", "HECTOR_STORE='hector': 'hector' is not a store URL"),
+        ("dynamodb://t?regoin=x", "unknown key 'regoin'; did you mean 'region'?"),
+        ("dynamodb://", "table: this key is missing"),
+    ],
+)
+def test_a_wrong_store_url_is_explained(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HECTOR_STORE", url)
+    with pytest.raises(ConfigError) as raised:
+        load()
+    assert expected in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "millis"), [("120s", 120_000), ("1h30m", 5_400_000), ("500ms", 500), ("1.5d", 129_600_000), (2, 2000)]
+)
+def test_durations(text: str | int, millis: int) -> None:
+    assert parse_duration(text) == millis
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 s", "-5s", "s", True, None, -1, "1h30", float("inf"), float("nan")])
+def test_what_is_no_duration(text: object) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
