@@ -20,10 +20,9 @@ PARAMETERS = {"PythonRuntime": RUNTIME, "Architecture": ARCHITECTURE}
 def sam() -> str:
     """The SAM CLI: on PATH, or where `make sam` puts it."""
     local = ROOT / ".tools" / "sam" / "bin" / "sam"
-    found = shutil.which("sam") or (str(local) if local.exists() else None)
-    need(found, "the SAM CLI is not here: run `make sam`")
-    assert found is not None
-    return found
+    return need(
+        shutil.which("sam") or (str(local) if local.exists() else None), "the SAM CLI is not here: run `make sam`"
+    )
 
 
 def run_sam(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,153 @@
+"""The product page's conversation, word for word, against the built functions and DynamoDB."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from hector.stores.dynamodb.schema import DEFINITION, create_table
+from tests.emulator import Emulator
+from tests.engines import need
+from tests.lambda_ import built
+from tests.lambda_.test_template import made
+
+
+@pytest.fixture
+async def aws(built_template: Path, dynamodb_local: str) -> AsyncIterator[Emulator]:
+    """The deployed product: every request may meet another process, and they share nothing but the table."""
+    table = f"hector-{uuid.uuid4().hex[:8]}"
+    client: Any = boto3.client(
+        "dynamodb",
+        region_name="us-east-1",
+        endpoint_url=dynamodb_local,
+        aws_access_key_id="emulator",
+        aws_secret_access_key="emulator",
+    )
+    await asyncio.to_thread(create_table, client, table)
+    client.close()
+    emulator = Emulator.from_template(
+        built_template,
+        parameters=built.PARAMETERS,
+        resources={"Table": table},
+        environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local},
+    )
+    async with emulator:
+        yield emulator
+
+
+async def curl(*arguments: str) -> str:
+    """The real curl, as the page prints it."""
+    path = need(shutil.which("curl"), "curl is not here")
+    process = await asyncio.create_subprocess_exec(path, "-sS", *arguments, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
+
+
+def frames(stream: str) -> list[tuple[str, dict[str, Any]]]:
+    """(event, data) of every frame; comments are left out."""
+    found = []
+    for block in stream.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+def test_the_template_makes_the_table_that_the_store_expects() -> None:
+    table = made()["Table"]["Properties"]
+    assert {name: table[name] for name in DEFINITION} == DEFINITION
+
+
+async def test_a_session_remembers(aws: Emulator) -> None:
+    created = json.loads(await curl("-X", "POST", f"{aws.url}/sessions", "-d", '{"agentId": "support_agent"}'))
+    tasks = f"{aws.url}/sessions/{created['sessionId']}/tasks"
+    await curl("-X", "POST", tasks, "-d", '{"input":{"type":"text/plain","content":"My name is Alice"}}')
+    answer = await curl("-X", "POST", tasks, "-d", '{"input":{"type":"text/plain","content":"What is my name?"}}')
+    assert "Your name is Alice" in answer
+    assert {call.function for call in aws.invocations} == {"CreateSession", "PostTask"}
+
+
+async def test_an_answer_streams_token_by_token(aws: Emulator) -> None:
+    body = '{"message":{"role":"user","parts":[{"type":"text","text":"Explain quantum computing"}]}}'
+    headers = ("-H", "Accept: text/event-stream", "-H", "Content-Type: application/json")
+    output = frames(await curl("-N", *headers, "-d", body, f"{aws.url}/agents/my_agent/message/stream"))
+    names = [name for name, _ in output]
+    assert names[-1] == "status"
+    assert set(names[:-1]) == {"message"}
+    assert len(names) > 5
+    for _, data in output[:-1]:
+        assert data["message"]["role"] == "assistant"
+        assert data["message"]["parts"][0]["type"] == "text"
+    assert output[-1][1]["status"] == {"state": "completed"}
+    text = "".join(data["message"]["parts"][0]["text"] for _, data in output[:-1])
+    assert "quantum computing" in text.lower()
+
+
+async def test_tokens_leave_while_the_answer_is_made(aws: Emulator) -> None:
+    body = {"message": {"role": "user", "parts": [{"type": "text", "text": "count to 8 every 100 ms"}]}}
+    arrivals = []
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("POST", f"{aws.url}/agents/my_agent/message/stream", json=body) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if line.startswith("event: message"):
+                arrivals.append(time.monotonic())
+    assert len(arrivals) == 8
+    assert arrivals[-1] - arrivals[0] > 0.6, "all at once is not streaming"
+
+
+async def test_a_turn_goes_on_after_its_client_has_gone_and_can_be_read_later(aws: Emulator) -> None:
+    body = {"message": {"role": "user", "parts": [{"type": "text", "text": "count to 10 every 100 ms"}]}}
+    async with httpx.AsyncClient(timeout=30) as client:
+        async with client.stream("POST", f"{aws.url}/agents/my_agent/message/stream", json=body) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    task = json.loads(line.removeprefix("data:"))["task_id"]
+                    break
+        replay = frames((await client.get(f"{aws.url}/tasks/{task}/stream")).text)
+    texts = [data["message"]["parts"][0]["text"] for name, data in replay if name == "message"]
+    assert "".join(texts) == "1 2 3 4 5 6 7 8 9 10"
+    assert replay[-1][1]["status"] == {"state": "completed"}
+
+
+async def test_a_cancel_reaches_the_process_that_runs_the_turn(aws: Emulator) -> None:
+    body = {"message": {"role": "user", "parts": [{"type": "text", "text": "count to 500 every 100 ms"}]}}
+    output = ""
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("POST", f"{aws.url}/agents/my_agent/message/stream", json=body) as answer,
+    ):
+        async for text in answer.aiter_text():
+            asked = "task_id" in output
+            output += text
+            if not asked and "task_id" in output:
+                task = frames(output.rpartition("\n\n")[0])[0][1]["task_id"]
+                assert (await client.post(f"{aws.url}/tasks/{task}/cancel")).status_code == 200
+    assert frames(output)[-1][1]["status"]["state"] == "canceled"
+    assert {call.function for call in aws.invocations} == {"StreamResponse", "PostTask"}
+
+
+async def test_sessions_are_listed_read_and_ended_across_functions(aws: Emulator) -> None:
+    async with httpx.AsyncClient(base_url=aws.url, timeout=30) as client:
+        first = await client.post("/sessions", json={"agentId": "my_agent"})
+        path = f"/sessions/{first.json()['sessionId']}"
+        assert [item["sessionId"] for item in (await client.get("/sessions")).json()["items"]] == [path[10:]]
+        assert (await client.get(path)).json()["status"] == "active"
+        assert (await client.delete(path)).status_code == 204
+        assert (await client.get(path)).status_code == 404
+        ask = {"input": {"type": "text/plain", "content": "hello"}}
+        answer = await client.post(f"{path}/tasks", json=ask)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
