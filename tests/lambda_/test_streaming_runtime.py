@@ -111,6 +111,7 @@ async def test_failure_before_the_first_byte_is_a_failed_invocation(toy: StartTo
     assert any("early_failure" in frame for frame in call.error["stackTrace"])
     assert "lambda-runtime-function-xray-error-cause" in call.headers
     assert "[ERROR] ConnectionError" in await settle(aws, "[ERROR]")
+    await aws.idle()
     assert (await http.get(f"{aws.url}/")).status_code == 502
     assert len({call.pid for call in aws.invocations}) == 1, "the process went on"
 
