@@ -22,7 +22,6 @@ COMMON = {
     "typer",
     "rich",
     "httpx",
-    "yaml.cyaml",
     "pydantic.v1",
 }
 FORBIDDEN = {
