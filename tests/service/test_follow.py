@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -115,7 +115,7 @@ class DyingStore(MemoryStore):
     dies_after = 1
     writes = 0
 
-    async def append_events(self, lease: Lease, events: list[Event], *, extend: int) -> Lease:  # type: ignore[override]
+    async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: int) -> Lease:
         self.writes += 1
         if self.writes > self.dies_after:
             raise StoreUnavailable("the worker is dead")

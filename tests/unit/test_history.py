@@ -9,7 +9,8 @@ from hector.history import conversation, turns_needed
 from hector.model import Message, Role, Task, TaskState
 from tests.support import said
 
-ANSWERS = st.sampled_from(["answer", "", "  ", None])
+ANSWERS = st.lists(st.sampled_from(["answer", "", "  ", None]), max_size=12)
+STATES = st.sampled_from([state for state in TaskState if state.terminal])
 
 
 def turn(number: int, answer: str | None, state: TaskState = TaskState.COMPLETED) -> Task:
@@ -17,40 +18,42 @@ def turn(number: int, answer: str | None, state: TaskState = TaskState.COMPLETED
     return Task(f"t{number}", "s", "a", state, said(f"question {number}"), 0, 0, output=output, turn=number)
 
 
-@given(answers=st.lists(ANSWERS, max_size=12), window=st.integers(0, 12))
-def test_roles_alternate_from_user_to_agent(answers: list[str | None], window: int) -> None:
-    ended = [turn(number, answer) for number, answer in enumerate(answers, 1)]
-    history, message = conversation(ended, said("now"), window=window)
-    roles = [m.role for m in history]
+@given(answers=ANSWERS, state=STATES, window=st.integers(0, 30))
+def test_roles_alternate_from_user_to_agent_and_nothing_is_empty(
+    answers: list[str | None], state: TaskState, window: int
+) -> None:
+    history = conversation([turn(number, answer, state) for number, answer in enumerate(answers, 1)], window=window)
+    roles = [message.role for message in history]
     assert roles == [Role.USER, Role.AGENT] * (len(roles) // 2)
-    assert message.role is Role.USER
-    assert message.parts[-1].text == "now"
+    assert all(message.text.strip() for message in history)
     assert len(history) <= window
 
 
-@given(answers=st.lists(ANSWERS, max_size=12))
+@given(answers=ANSWERS)
 def test_nothing_that_the_user_said_is_lost(answers: list[str | None]) -> None:
-    ended = [turn(number, answer) for number, answer in enumerate(answers, 1)]
-    history, message = conversation(ended, said("now"), window=1000)
-    shown = [part.text for m in (*history, message) if m.role is Role.USER for part in m.parts]
-    assert shown == [*(f"question {number}" for number in range(1, len(answers) + 1)), "now"]
+    history = conversation([turn(number, answer) for number, answer in enumerate(answers, 1)], window=1000)
+    shown = [message.text for message in history if message.role is Role.USER]
+    assert shown == [f"question {number}" for number in range(1, len(answers) + 1)]
 
 
-def test_an_unanswered_message_is_read_with_the_next_one() -> None:
-    ended = [turn(1, "hello"), turn(2, None, TaskState.FAILED)]
-    history, message = conversation(ended, said("still there?"), window=10)
-    assert [m.text for m in history] == ["question 1", "hello"]
-    assert message.text == "question 2\n\nstill there?"
+def test_a_turn_without_an_answer_is_explained_to_the_model() -> None:
+    ended = [turn(1, "hello"), turn(2, None, TaskState.CANCELED), turn(3, None, TaskState.FAILED)]
+    assert [message.text for message in conversation(ended, window=10)] == [
+        "question 1", "hello",
+        "question 2", "[The user canceled this before there was an answer.]",
+        "question 3", "[There was no answer, because of a failure.]",
+    ]  # fmt: skip
 
 
 def test_a_canceled_turn_keeps_what_it_said() -> None:
-    history, _ = conversation([turn(1, "I was about", TaskState.CANCELED)], said("go on"), window=10)
-    assert [m.text for m in history] == ["question 1", "I was about"]
+    history = conversation([turn(1, "I was about", TaskState.CANCELED)], window=10)
+    assert [message.text for message in history] == ["question 1", "I was about"]
 
 
-@given(window=st.integers(0, 100))
-def test_enough_turns_are_read_to_fill_the_window(window: int) -> None:
-    count = turns_needed(window)
-    ended = [turn(number, "answer") for number in range(1, count + 1)]
-    history, _ = conversation(ended, said("now"), window=window)
+@given(window=st.integers(0, 100), more=st.integers(0, 5))
+def test_the_window_is_filled_with_the_newest(window: int, more: int) -> None:
+    count = turns_needed(window) + more
+    history = conversation([turn(number, "answer") for number in range(1, count + 1)], window=window)
     assert len(history) == window - window % 2
+    if history:
+        assert history[-2].text == f"question {count}"

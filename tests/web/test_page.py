@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.support import frames
 
 
 @pytest.fixture(scope="module")
-def server() -> HectorServer:
+def server() -> Iterator[HectorServer]:
     need(shutil.which("curl"), "curl is not installed")
     with hector_server() as running:
         yield running

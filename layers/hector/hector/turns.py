@@ -63,7 +63,7 @@ class Turns:
         self._agents = agents
         self._limits = limits
         self._now = clock
-        self._shown = max((turns_needed(agent.window) for agent in agents.values()), default=1)
+        self._shown = max(1, *(turns_needed(agent.window) for agent in agents.values()))
         self._running: dict[asyncio.Task[None], Producer] = {}
 
     def agent(self, agent_id: str) -> ServedAgent:
@@ -182,10 +182,9 @@ class Turns:
             if claimed is None:
                 return task
             lease = claimed
-        if lease.head != max((turn.turn for turn in ended), default=0):
+        if lease.head != (ended[-1].turn if ended else 0):
             ended = await self._store.read_history(session.principal, session.id, limit=self._shown)
-        history, message = conversation(ended, message, window=served.window)
-        turn = Turn(task.id, lease.session, message, history, served.system)
+        turn = Turn(task.id, lease.session, message, conversation(ended, window=served.window), served.system)
         seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
         self._run(Producer(self._store, self._live.open(task.id), lease, Limits(seconds, served.streams)), served, turn)
         return task

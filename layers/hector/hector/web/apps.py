@@ -35,9 +35,11 @@ def stream_app(services: Services) -> ASGIApp:
 
 
 def _app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
-    return Starlette(
+    app = Starlette(
         routes=starlette_routes(routes, services), middleware=[CORS], exception_handlers=EXCEPTION_HANDLERS
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _drained(app: ASGIApp, services: Services) -> ASGIApp:

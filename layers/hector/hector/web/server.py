@@ -69,6 +69,7 @@ def _app(routes: Sequence[ApiRoute], services: Services, **settings: Any) -> Fas
         middleware=[CORS],
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
         redoc_url=None,
+        redirect_slashes=False,
         **settings,
     )
     for route in routes:
