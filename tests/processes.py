@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(("HECTOR_", "AWS_"))}
+ENVIRONMENT["PYTHONPATH"] = str(Path(__file__).parent.parent / "layers" / "hector")
+
 
 @dataclass(frozen=True)
 class HectorServer:
@@ -36,7 +39,7 @@ def hector_server(config: str | None = None, folder: Path | None = None, **envir
         process = subprocess.Popen(
             [sys.executable, "-m", "hector", "serve", "--port", "0"],
             cwd=cwd,
-            env=_environment() | environment,
+            env=ENVIRONMENT | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -55,8 +58,3 @@ def hector_server(config: str | None = None, folder: Path | None = None, **envir
                 process.kill()
                 raise
             process.stdout.close()
-
-
-def _environment() -> dict[str, str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HECTOR_", "AWS_"))}
-    return inherited | {"PYTHONPATH": str(Path(__file__).parent.parent / "layers" / "hector")}

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hector.stores.base import Store
+from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
 
 
@@ -14,6 +15,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    store = await request.getfixturevalue("new_dynamodb_store")()
-    yield store
-    await store.aclose()
+    dynamodb = DynamoDBStore("service", endpoint_url=request.getfixturevalue("dynamodb_local"))
+    await dynamodb.create_table()
+    yield dynamodb
+    await dynamodb.aclose()

@@ -14,7 +14,7 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 
 from hector.dialects.native import event_data
 from hector.errors import HectorError, NotFound
-from hector.model import Message, Principal, Role
+from hector.model import Message, Principal, Role, TaskState
 from hector.services import Services
 
 LOCAL_USER = Principal("local")
@@ -89,7 +89,8 @@ class ServerConversation:
         while not ended:
             try:
                 async for data in self._stream("POST", path, json=body) if self._task_id is None else self._resume():
-                    ended = "status" in data and data["status"]["state"] not in ("submitted", "working")
+                    ended = "status" in data and TaskState(data["status"]["state"]).terminal
+                    retries = iter(RECONNECT_SECONDS)
                     yield data
                 if not ended and self._task_id is not None:
                     raise httpx.RemoteProtocolError("the stream ended early")
