@@ -15,4 +15,9 @@ if layer_config.exists():
     os.environ.setdefault("HECTOR_CONFIG", str(layer_config))
 
 services = load()
-handler = Mangum(sessions_app(services), lifespan="off")  # otherwise start-up and shut-down run per invocation
+handler = Mangum(
+    sessions_app(services),
+    lifespan="off",  # otherwise start-up and shut-down run on every invocation
+    # What is not named here goes out as base64, and the API has no binary media types that would decode it.
+    text_mime_types=["text/", "application/json", "application/problem+json"],
+)

@@ -16,14 +16,14 @@ STAGE = "local"
 
 
 def rest_event(request: Request, body: bytes, route: Route, path_parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The event for one request. A body that is not UTF-8 comes as base64."""
+    """The event for one request. A body of a binary media type comes as base64."""
     target = urlsplit(request.target)
     host = request.header("Host") or "localhost"
     headers: dict[str, list[str]] = {}
     for name, value in [*request.headers, ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Proto", "http")]:
         headers.setdefault(name, []).append(value)
     query = parse_qs(target.query, keep_blank_values=True)
-    text, is_base64 = _text(body)
+    text, is_base64 = _text(body, route.is_binary(request.header("Content-Type")))
     return {
         "resource": route.resource,
         "path": target.path,
@@ -55,10 +55,9 @@ def rest_event(request: Request, body: bytes, route: Route, path_parameters: Map
     }
 
 
-def _text(body: bytes) -> tuple[str | None, bool]:
+def _text(body: bytes, binary: bool) -> tuple[str | None, bool]:
     if not body:
         return None, False
-    try:
-        return body.decode(), False
-    except UnicodeDecodeError:
+    if binary:
         return base64.b64encode(body).decode(), True
+    return body.decode(errors="replace"), False

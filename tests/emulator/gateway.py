@@ -86,7 +86,7 @@ class Gateway:
                 if route.streams:
                     await self._stream(request, route, event, connection)
                 else:
-                    await self._buffer(route, event, connection)
+                    await self._buffer(request, route, event, connection)
         except TimeoutError:
             if connection.answering:
                 raise ConnectionAbortedError("the route's timeout ended the stream") from None
@@ -95,7 +95,7 @@ class Gateway:
             print(f"{request.method} {path} -> {problem.status}: {problem}", file=sys.stderr)
             await _refuse(connection, problem.status, "Internal server error")
 
-    async def _buffer(self, route: Route, event: dict[str, Any], connection: HttpConnection) -> None:
+    async def _buffer(self, request: Request, route: Route, event: dict[str, Any], connection: HttpConnection) -> None:
         invocation = await self._invoke(route.function, event)
         content = await invocation.read()
         if invocation.error is not None or invocation.cut:
@@ -108,7 +108,8 @@ class Gateway:
             raise BadAnswer(502, f"malformed Lambda proxy response: {content[:200]!r}") from error
         if unknown:
             raise BadAnswer(502, f"malformed Lambda proxy response: unknown keys {sorted(unknown)}")
-        data = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
+        decode = answer.get("isBase64Encoded") and route.is_binary(request.header("Accept"))
+        data = base64.b64decode(text) if decode else text.encode()
         await connection.respond(status, _headers(answer), data)
 
     async def _stream(self, request: Request, route: Route, event: dict[str, Any], connection: HttpConnection) -> None:

@@ -24,13 +24,23 @@ class Function:
 
 @dataclass(frozen=True)
 class Route:
-    """One method of a REST API. ``resource`` is its path with ``{parameters}``; ``timeout`` is in seconds."""
+    """One method of a REST API. ``resource`` is its path with ``{parameters}``; ``timeout`` is in seconds.
+
+    ``binary`` are the API's binary media types. Without them API Gateway takes every body for text, both ways: a base64
+    body of a buffered answer then reaches the client as base64.
+    """
 
     method: str
     resource: str
     function: str
     streams: bool = False
     timeout: float = 29.0
+    binary: tuple[str, ...] = ()
+
+    def is_binary(self, media_type: str | None) -> bool:
+        """Whether a body of this type (or an answer to this Accept header) is binary to the API."""
+        wanted = (media_type or "").split(",")[0].split(";")[0].strip()
+        return "*/*" in self.binary or wanted in self.binary
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
         """The path parameters if this route takes the request, else None. ``ANY`` takes every method."""

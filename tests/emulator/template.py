@@ -86,6 +86,7 @@ def _function(name: str, made: dict[str, Any], source: dict[str, Any], base: Pat
 
 def _routes(body: dict[str, Any]) -> list[Route]:
     found = []
+    binary = tuple(body.get("x-amazon-apigateway-binary-media-types", ()))
     for resource, methods in body["paths"].items():
         for method in methods.keys() & _METHODS:
             integration = methods[method].get("x-amazon-apigateway-integration", {})
@@ -95,7 +96,7 @@ def _routes(body: dict[str, Any]) -> list[Route]:
             verb = "ANY" if method.startswith("x-") else method.upper()
             streams = integration.get("responseTransferMode") == "STREAM"
             timeout = integration.get("timeoutInMillis", 29_000) / 1000
-            found.append(Route(verb, resource, target[1], streams, timeout))
+            found.append(Route(verb, resource, target[1], streams, timeout, binary))
     return found
 
 

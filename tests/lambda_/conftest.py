@@ -55,6 +55,7 @@ async def toy(source_layer: Path) -> AsyncIterator[StartToy]:
         timeout: float = 20,
         environment: dict[str, str] | None = None,
         route_timeout: float = 29,
+        binary: tuple[str, ...] = ("*/*",),
     ) -> Emulator:
         function = Function(
             name="Toy",
@@ -64,7 +65,7 @@ async def toy(source_layer: Path) -> AsyncIterator[StartToy]:
             layers=(source_layer,),
             timeout=timeout,
         )
-        routes = [Route("ANY", path, "Toy", streams=streams, timeout=route_timeout) for path in ("/", "/{proxy+}")]
+        routes = [Route("ANY", path, "Toy", streams, route_timeout, binary) for path in ("/", "/{proxy+}")]
         return await stack.enter_async_context(Emulator([function], routes, environment=environment))
 
     async with AsyncExitStack() as stack:

@@ -149,5 +149,7 @@ async def test_sessions_are_listed_read_and_ended_across_functions(aws: Emulator
         assert (await client.get(path)).status_code == 404
         ask = {"input": {"type": "text/plain", "content": "hello"}}
         answer = await client.post(f"{path}/tasks", json=ask)
-    assert answer.status_code == 404
+        gone = await client.get(path)
+    assert gone.json()["status"] == 404, "problem details are text, not base64"
+    assert answer.status_code == answer.json()["status"] == 404
     assert answer.headers["content-type"] == "application/problem+json"

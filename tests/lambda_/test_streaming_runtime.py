@@ -342,7 +342,10 @@ async def test_without_streaming_binary_is_base64_and_a_late_failure_fails_whole
 ) -> None:
     local = {"AWS_SAM_LOCAL": "true"}
     binary = await toy("binary", streams=False, environment=local)
-    assert (await http.get(f"{binary.url}/")).content == bytes(range(256)) + bytes(16)
+    content = bytes(range(256)) + bytes(16)
+    assert (await http.get(f"{binary.url}/")).content == content
+    text_only = await toy("binary", streams=False, environment=local, binary=())
+    assert (await http.get(f"{text_only.url}/")).content == base64.b64encode(content), "what API Gateway makes of it"
     failing = await toy("late_failure", streams=False, environment=local)
     assert (await http.get(f"{failing.url}/")).status_code == 502
     assert failing.invocations[0].error is not None
