@@ -117,6 +117,8 @@ class MemoryStore:
             record.keys = {key: value for key, value in record.keys.items() if value[1] != task.id}
 
     async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
+        if session_id_of(task_id) != session_id:
+            raise NotFound.task(task_id)
         record = self._record(principal, session_id)
         now = self._now()
         if record.open_task is not None:

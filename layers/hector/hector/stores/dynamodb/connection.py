@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from hector.errors import StoreUnavailable
 from hector.stores.dynamodb.failures import translated
 
 T = TypeVar("T")
@@ -82,12 +83,21 @@ class Connection:
             parameter_validation=False,
             tcp_keepalive=True,
         )
-        region, keys = self._region, _SESSION_KEYS
+        region = self._region or session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        keys = _SESSION_KEYS
         if urlsplit(self._endpoint_url or "").hostname in _LOOPBACK:
             # DynamoDB Local takes any region and keys, but botocore insists on having some.
-            region = region or session.get_config_variable("region") or "us-east-1"
+            region = region or "us-east-1"
             if "AWS_ACCESS_KEY_ID" not in os.environ:
                 keys = _LOCAL_KEYS
-        return session.create_client(
-            "dynamodb", region_name=region, endpoint_url=self._endpoint_url, config=config, **keys
-        )
+        if not region:
+            raise StoreUnavailable("DynamoDB needs a region: set AWS_REGION, or session_store.region.")
+        try:
+            return session.create_client(
+                "dynamodb", region_name=region, endpoint_url=self._endpoint_url, config=config, **keys
+            )
+        except ValueError as error:
+            raise StoreUnavailable(
+                f"DynamoDB's endpoint is not a URL ({error}): correct session_store.endpoint_url, "
+                "to something like http://127.0.0.1:8000, or AWS_ENDPOINT_URL_DYNAMODB."
+            ) from error

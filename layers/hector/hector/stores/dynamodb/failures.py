@@ -41,8 +41,6 @@ def translated(error: Exception, table: str, endpoint_url: str | None) -> Except
         return _refused(response, table)
     where = endpoint_url or "DynamoDB"
     match type(error).__name__:
-        case "NoRegionError":
-            return StoreUnavailable("DynamoDB needs a region: set AWS_REGION, or session_store.region.")
         case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError" | "ProfileNotFound":
             return StoreUnavailable(f"DynamoDB needs AWS credentials ({error}): set {_KEYS}.")
         case "TokenRetrievalError" | "SSOTokenLoadError" | "UnauthorizedSSOTokenError" | "LoginError":

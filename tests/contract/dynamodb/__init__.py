@@ -1,0 +1,1 @@
+"""What only DynamoDB's own engine can prove, and what is the DynamoDB store's alone."""

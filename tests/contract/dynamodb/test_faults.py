@@ -1,0 +1,201 @@
+"""An answer that is lost after its write took effect: whoever sends it again recognises it as their own.
+
+Once as botocore does by itself, within a call; and once as a caller does, after a call that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from hector.errors import HectorError, LeaseLost, NotFound, StoreUnavailable
+from hector.model import TaskState
+from hector.stores.base import Idempotency, Outcome
+from hector.stores.dynamodb import connection
+from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
+from tests.contract.dynamodb.wire import losing_answers
+
+Verb = Callable[[], Awaitable[object]]
+
+
+@pytest.fixture
+def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)
+
+
+@pytest.fixture(params=["the client's retry", "the caller's retry"])
+def again(request: pytest.FixtureRequest) -> Callable[[Verb], Awaitable[None]]:
+    """Calls a verb whose answer gets lost, until it has its answer."""
+
+    async def retried_by_client(verb: Verb) -> None:
+        await verb()
+
+    async def retried_by_caller(verb: Verb) -> None:
+        with pytest.raises(StoreUnavailable):
+            await verb()
+        await verb()
+
+    if request.param == "the client's retry":
+        return retried_by_client
+    request.getfixturevalue("one_attempt")
+    return retried_by_caller
+
+
+Again = Callable[[Verb], Awaitable[None]]
+
+
+async def test_submit(again: Again, dynamodb: Bench) -> None:
+    session = await dynamodb.session()
+    task, mine, results = dynamodb.task(session), nonce(), []
+
+    async def submit() -> None:
+        results.append(await dynamodb.store.submit(task, nonce=mine))
+
+    with losing_answers(dynamodb.store, "PutItem") as sent:
+        await again(submit)
+    assert sent == ["PutItem!", "PutItem"]
+    assert (results[0].task, results[0].created) == (task, True)
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["pointer", "task"])
+async def test_submit_with_a_key(again: Again, dynamodb: Bench, lost: int) -> None:
+    session = await dynamodb.session()
+    task, mine, results = dynamodb.task(session), nonce(), []
+
+    async def submit() -> None:
+        key = Idempotency("key", "fingerprint")
+        results.append(await dynamodb.store.submit(task, nonce=mine, idempotency=key))
+
+    with losing_answers(dynamodb.store, "PutItem", skip=lost) as sent:
+        await again(submit)
+    assert sum(call.endswith("!") for call in sent) == 1
+    assert (results[0].task, results[0].created) == (task, True)
+    assert (await dynamodb.store.list_tasks(dynamodb.principal, session.id)).items == [task]
+
+
+async def test_a_crash_between_the_key_and_its_task_is_completed(one_attempt: None, dynamodb: Bench) -> None:
+    session, key = await dynamodb.session(), Idempotency("key", "fingerprint")
+    first = dynamodb.task(session)
+    with losing_answers(dynamodb.store, "PutItem"), pytest.raises(StoreUnavailable):
+        await dynamodb.store.submit(first, nonce=nonce(), idempotency=key)
+    assert (await dynamodb.store.list_tasks(dynamodb.principal, session.id)).items == []
+    second = await dynamodb.store.submit(dynamodb.task(session), nonce=nonce(), idempotency=key)
+    third = await dynamodb.store.submit(dynamodb.task(session), nonce=nonce(), idempotency=key)
+    assert (second.created, third.created) == (True, False)
+    assert second.task.id == third.task.id == first.id
+
+
+async def test_claim(again: Again, dynamodb: Bench) -> None:
+    task, mine, results = await dynamodb.submitted(await dynamodb.session()), nonce(), []
+
+    async def claim() -> None:
+        results.append(await dynamodb.claim(task, by=mine))
+
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(claim)
+    assert sent.count("UpdateItem!") == 1
+    assert results[0].fence == 1
+    assert (await dynamodb.ended(results[0])).turn == 1
+
+
+async def test_taking_over(again: Again, dynamodb: Bench) -> None:
+    task, mine, results = await dynamodb.submitted(await dynamodb.session()), nonce(), []
+    old = await dynamodb.claim(task)
+    dynamodb.clock.now = old.until
+
+    async def claim() -> None:
+        results.append(await dynamodb.claim(task, by=mine))
+
+    # First it finds the turn open, then it takes it over.
+    with losing_answers(dynamodb.store, "UpdateItem", skip=1) as sent:
+        await again(claim)
+    assert sent.count("UpdateItem!") == 1
+    assert results[0].fence == old.fence + 1
+    with pytest.raises(LeaseLost):
+        await dynamodb.store.commit(old, DONE, nonce=nonce())
+
+
+@pytest.mark.parametrize("lost", ["UpdateItem", "PutItem"], ids=["lease", "batch"])
+async def test_append(again: Again, dynamodb: Bench, lost: str) -> None:
+    lease = await dynamodb.claimed(await dynamodb.session())
+
+    async def append() -> None:
+        await dynamodb.store.append_events(lease, pieces(1, 3), extend=LEASE)
+
+    with losing_answers(dynamodb.store, lost) as sent:
+        await again(append)
+    assert sent.count(f"{lost}!") == 1
+    await dynamodb.store.append_events(lease, pieces(4, 4), extend=LEASE)
+    assert await dynamodb.numbers(lease.task_id) == [1, 2, 3, 4]
+
+
+async def test_commit(again: Again, dynamodb: Bench) -> None:
+    lease, mine, results = await dynamodb.claimed(await dynamodb.session()), nonce(), []
+
+    async def commit() -> None:
+        results.append(await dynamodb.store.commit(lease, DONE, nonce=mine))
+
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(commit)
+    assert sent == ["UpdateItem!", "UpdateItem"]
+    assert (results[0].state, results[0].turn) == (DONE.state, 1)
+    await dynamodb.store.release(lease)
+    assert (await dynamodb.store.read_session(dynamodb.principal, lease.session.id)).turns == 1
+
+
+async def test_release(again: Again, dynamodb: Bench) -> None:
+    lease = await dynamodb.claimed(await dynamodb.session())
+    await dynamodb.store.commit(lease, DONE, nonce=nonce())
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(lambda: dynamodb.store.release(lease))
+    assert sent.count("UpdateItem!") == 1
+    shown = await dynamodb.store.read_session(dynamodb.principal, lease.session.id)
+    assert (shown.turns, shown.open_task_id) == (1, None)
+
+
+async def test_cancel(dynamodb: Bench) -> None:
+    task = await dynamodb.submitted(await dynamodb.session())
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        canceled = await dynamodb.store.request_cancel(dynamodb.principal, task.id)
+    assert sent.count("UpdateItem!") == 1
+    assert canceled.state is TaskState.CANCELED
+
+
+async def test_delete(dynamodb: Bench) -> None:
+    session = await dynamodb.session(metadata={"a": 1})
+    task = await dynamodb.turn(session)
+    with losing_answers(dynamodb.store, "DeleteItem") as sent:
+        await dynamodb.store.delete_session(dynamodb.principal, session.id)
+    assert sent.count("DeleteItem!") == 1
+    assert await dynamodb.store._table.get((task.session_id, f"task#{task.id[-19:]}")) is None  # type: ignore[attr-defined]
+
+
+async def test_what_a_lost_worker_had_on_its_way_nobody_is_shown(dynamodb: Bench) -> None:
+    """Its lease was good when it renewed it, and its batch arrives after the turn has been closed by another."""
+    task = await dynamodb.submitted(await dynamodb.session())
+    old = await dynamodb.claim(task)
+    await dynamodb.store.append_events(old, pieces(1, 2), extend=LEASE)
+    row = await dynamodb.store._table.get((task.session_id, f"log#{task.id[-19:]}#0000001"))  # type: ignore[attr-defined]
+    dynamodb.clock.now += LEASE
+    await dynamodb.ended(await dynamodb.claim(task), Outcome(TaskState.FAILED, 2))
+    late = row | {"sk": row["sk"][:-1] + "3", "fence": old.fence}
+    await dynamodb.store._table.put(late, condition="attribute_not_exists(pk)")  # type: ignore[attr-defined]
+    assert await dynamodb.numbers(task.id) == [1, 2]
+
+
+async def test_nothing_is_half_there_when_a_session_is_created(one_attempt: None, dynamodb: Bench) -> None:
+    with losing_answers(dynamodb.store, "PutItem"), pytest.raises(HectorError):
+        await dynamodb.session(metadata={"a": 1})
+    assert (await dynamodb.store.list_sessions(dynamodb.principal)).items == []
+
+
+async def test_a_key_hands_over_no_task_that_was_discarded(dynamodb: Bench) -> None:
+    session, key, mine = await dynamodb.session(), Idempotency("key", "fingerprint"), nonce()
+    task = dynamodb.task(session)
+    await dynamodb.store.submit(task, nonce=mine, idempotency=key)
+    with losing_answers(dynamodb.store, "DeleteItem", times=2):
+        await dynamodb.store.discard(task, nonce=mine)
+    with pytest.raises(NotFound):
+        await dynamodb.store.read_task(dynamodb.principal, task.id)
+    assert (await dynamodb.store.submit(dynamodb.task(session), nonce=nonce(), idempotency=key)).created
