@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 
 from tests.emulator.emulator import Emulator
 
@@ -18,8 +19,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         asyncio.run(_serve(options))
-    except KeyboardInterrupt:
-        print()
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -32,8 +33,11 @@ async def _serve(options: argparse.Namespace) -> None:
         echo=True,
     )
     async with emulator:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         print(f"Listening on {emulator.url}", flush=True)
-        await asyncio.Event().wait()
+        await stop.wait()
 
 
 def _pairs(arguments: list[str]) -> dict[str, str]:
