@@ -15,6 +15,7 @@ if layer_config.exists():
     os.environ.setdefault("HECTOR_CONFIG", str(layer_config))
 
 services = load()
+services.store.open()
 handler = Mangum(
     sessions_app(services),
     lifespan="off",  # otherwise start-up and shut-down run on every invocation

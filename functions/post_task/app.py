@@ -14,4 +14,5 @@ if layer_config.exists():
     os.environ.setdefault("HECTOR_CONFIG", str(layer_config))
 
 services = load()
+services.store.open()
 handler = asgi_handler(task_app(services))

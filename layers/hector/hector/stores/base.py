@@ -86,6 +86,9 @@ class Page(Generic[T]):
 
 
 class Store(Protocol):
+    def open(self) -> None:
+        """Make ready what the first call would wait for. A Lambda function calls this while it starts."""
+
     async def create_session(self, session: Session) -> None:
         """Record a new session. A second call with the same session changes nothing."""
 

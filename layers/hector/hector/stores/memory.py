@@ -65,6 +65,9 @@ class MemoryStore:
         self._records: dict[str, _Record] = {}
         self._next_sweep: Millis = 0
 
+    def open(self) -> None:
+        pass
+
     async def create_session(self, session: Session) -> None:
         self._sweep()
         self._records.setdefault(session.id, _Record(session))
