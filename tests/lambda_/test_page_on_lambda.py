@@ -153,3 +153,27 @@ async def test_sessions_are_listed_read_and_ended_across_functions(aws: Emulator
     assert gone.json()["status"] == 404, "problem details are text, not base64"
     assert answer.status_code == answer.json()["status"] == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_turn_whose_process_is_killed_ends_and_its_session_goes_on(aws: Emulator) -> None:
+    async with httpx.AsyncClient(base_url=aws.url, timeout=60) as client:
+        session = (await client.post("/sessions", json={"agentId": "my_agent"})).json()["sessionId"]
+        ask = {"input": {"type": "text/plain", "content": "count to 500 every 100 ms"}}
+        task, killed = "", 0.0
+
+        async def read() -> None:
+            nonlocal task, killed
+            async with client.stream("POST", f"/sessions/{session}/tasks/stream", json=ask) as answer:
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:") and not task:
+                        task = json.loads(line.removeprefix("data:"))["task_id"]
+                        killed = time.monotonic()
+                        aws.instances("StreamResponse")[0].kill()
+
+        with pytest.raises(httpx.RemoteProtocolError):
+            await read()
+        followed = frames((await client.get(f"/tasks/{task}/stream")).text)
+        assert followed[-1][1]["status"]["state"] == "failed"
+        assert time.monotonic() - killed < 17 + 3, "lease time + 2 s, and a new process"
+        ask = {"input": {"type": "text/plain", "content": "My name is Alice"}}
+        assert (await client.post(f"/sessions/{session}/tasks", json=ask)).json()["status"]["state"] == "completed"

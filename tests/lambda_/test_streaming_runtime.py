@@ -43,7 +43,8 @@ async def test_chunks_arrive_when_they_are_made(toy: StartToy, http: httpx.Async
             texts.append(text)
     assert texts == [f"data: {number}\n\n" for number in range(6)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert all(0.15 < gap < 0.35 for gap in gaps), gaps
+    assert sum(gap > 0.1 for gap in gaps) >= 4, gaps  # a busy machine may delay one and so shorten the next
+    assert times[-1] - times[0] > 0.9
 
 
 async def test_the_contract_of_a_streamed_answer(toy: StartToy) -> None:
@@ -218,7 +219,7 @@ async def test_work_after_the_answer_does_not_hold_the_answer_back(toy: StartToy
     await aws.idle()
     began = time.monotonic()
     assert (await http.get(f"{aws.url}/")).text == "answer"
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 0.7
     assert "left behind" not in await settle(aws, "drained")
 
 

@@ -154,10 +154,10 @@ async def listens(scope, receive, send):
 
 
 async def works_after_the_end(scope, receive, send):
-    """Goes on for 0.5 s after the answer is complete, as a producer that drains does."""
+    """Goes on for 1 s after the answer is complete, as a producer that drains does."""
     await start(send, headers=[])
     await body(send, b"answer", more=False)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     print("drained", flush=True)
 
 
