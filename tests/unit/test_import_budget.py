@@ -1,6 +1,6 @@
 """What a function may not import while it starts: every module is paid for on each cold start.
 
-Each function is imported in a fresh process, from its sources, ready to serve: with its DynamoDB client made.
+Each function is imported in a fresh process, from its sources; when that is done its DynamoDB client is made, too.
 """
 
 from __future__ import annotations
