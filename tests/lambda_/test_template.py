@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from copy import deepcopy
 from functools import cache
 from typing import Any
@@ -73,6 +74,14 @@ def mode(integration: dict[str, Any]) -> str:
 def test_lint() -> None:
     result = built.run_sam("validate", "--lint")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_build_and_deploy_agree_on_what_the_layers_are_for() -> None:
+    config = tomllib.loads((built.ROOT / "samconfig.toml").read_text())["default"]
+    said = dict(pair.split("=") for pair in config["global"]["parameters"]["parameter_overrides"].split())
+    assert said == {name: source()["Parameters"][name]["Default"] for name in ("Architecture", "PythonRuntime")}
+    others = [section for name, section in config.items() if name != "global"]
+    assert not any("parameter_overrides" in section["parameters"] for section in others), "they could disagree"
 
 
 def test_every_route_leads_where_it_should_and_answers_as_it_should() -> None:
