@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from hector.web.sessions import SESSION_ROUTES
+from hector.web.streams import STREAM_ROUTES
+from hector.web.tasks import TASK_ROUTES
 from tests.emulator.template import transform
 from tests.lambda_ import built
 
@@ -90,6 +93,16 @@ def test_every_route_leads_where_it_should_and_answers_as_it_should() -> None:
         for route, integration in integrations(made()).items()
     }
     assert found == EXPECTED
+
+
+def test_the_template_has_the_applications_routes() -> None:
+    applications = {"CreateSession": SESSION_ROUTES, "PostTask": TASK_ROUTES, "StreamResponse": STREAM_ROUTES}
+    served = {
+        (route.method, re.sub(r"\{\w+\}", "{id}", route.path)): function
+        for function, routes in applications.items()
+        for route in routes
+    }
+    assert served == {route: function for route, (function, _) in EXPECTED.items()}
 
 
 def test_streaming_routes_name_a_timeout_that_api_gateway_accepts() -> None:
