@@ -123,9 +123,13 @@ async def test_the_last_expiry_ends_it_however_active_it_is(bench: Bench, sessio
         await bench.turn(session)
         bench.clock.advance(seconds=50)
     await bench.turn(session)
+    task = await bench.submitted(session)
     bench.clock.now = session.created_at + MAX_AGE + late
     if late < 0:
         await bench.store.read_session(bench.principal, session.id)
+        await bench.claim(task)
     else:
         with pytest.raises(NotFound):
             await bench.store.read_session(bench.principal, session.id)
+        with pytest.raises(NotFound):
+            await bench.claim(task)

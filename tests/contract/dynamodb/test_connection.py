@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.session import Session
 
 from hector.stores.dynamodb import DynamoDBStore
-from tests.contract.dynamodb.wire import client_of, refusal
+from tests.contract.dynamodb.wire import answered, client_of
 
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-5", "cn-north-1", "us-gov-west-1", "us-iso-east-1", "eusc-de-east-1"]
 
@@ -31,7 +31,7 @@ def called(client: Any) -> tuple[str, str]:
 
     def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         seen.append(request)
-        return refusal(request, 200, "")
+        return answered(request, 200, "")
 
     client.meta.events.register("before-send.dynamodb", answer)
     client.get_item(TableName="table", Key={"pk": {"S": "1"}})

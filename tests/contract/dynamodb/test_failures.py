@@ -15,7 +15,7 @@ from hector.errors import HectorError, InputTooLarge, InvalidRequest, StoreUnava
 from hector.model import Principal, new_session_id
 from hector.stores.dynamodb import DynamoDBStore, connection
 from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
-from tests.contract.dynamodb.wire import Send, client_of, refusal, sending
+from tests.contract.dynamodb.wire import Send, answered, client_of, sending
 from tests.support import said
 
 WHO = Principal("alice")
@@ -117,7 +117,7 @@ async def test_a_table_of_something_else(dynamodb_local: str) -> None:
 )
 async def test_refused(dynamodb: Bench, code: str, says: str) -> None:
     with (
-        sending(dynamodb.store, lambda _, request, __: refusal(request, 400, code, "why")),
+        sending(dynamodb.store, lambda _, request, __: answered(request, 400, code, "why")),
         pytest.raises(StoreUnavailable) as raised,
     ):
         await dynamodb.store.read_session(WHO, new_session_id())
@@ -132,7 +132,7 @@ async def test_throttled_for_a_moment(dynamodb: Bench, code: str) -> None:
     def throttle(_: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
         nonlocal attempts
         attempts += 1
-        return refusal(request, 400, code) if attempts == 1 else send(request)
+        return answered(request, 400, code) if attempts == 1 else send(request)
 
     with sending(dynamodb.store, throttle):
         assert (await dynamodb.store.list_tasks(dynamodb.principal, session.id)).items == []
@@ -143,7 +143,7 @@ async def test_throttled_for_long(monkeypatch: pytest.MonkeyPatch, dynamodb_loca
     monkeypatch.setattr(connection, "ATTEMPTS", 2)
     store = DynamoDBStore("table", endpoint_url=dynamodb_local)
     with (
-        sending(store, lambda _, request, __: refusal(request, 400, "ThrottlingException")),
+        sending(store, lambda _, request, __: answered(request, 400, "ThrottlingException")),
         pytest.raises(StoreUnavailable, match="busy"),
     ):
         await store.read_session(WHO, new_session_id())

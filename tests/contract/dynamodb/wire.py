@@ -61,12 +61,16 @@ def losing_answers(store: Store, operation: str, *, skip: int = 0, times: int = 
         yield sent
 
 
-def refusal(request: AWSPreparedRequest, status: int, code: str, message: str = "") -> AWSResponse:
-    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message}).encode()
+def answered(
+    request: AWSPreparedRequest, status: int, code: str, message: str = "", *, body: Any = None
+) -> AWSResponse:
+    """An answer of the engine: an error, or else this body."""
+    error = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message}
+    content = json.dumps(error if body is None else body).encode()
 
     class Raw:
         def stream(self, *_: object, **__: object) -> Iterator[bytes]:
-            yield body
+            yield content
 
     return AWSResponse(
         request.url, status, HTTPHeaders.from_dict({"Content-Type": "application/x-amz-json-1.0"}), Raw()

@@ -104,8 +104,11 @@ class Sessions:
         return hot
 
     async def _hot_of_task(self, principal: Principal, task_id: str) -> Row:
+        session_id = session_id_of(task_id)
+        if session_id is None:
+            raise NotFound.task(task_id)
         try:
-            return await self._hot(principal, session_id_of(task_id) or "-")
+            return await self._hot(principal, session_id)
         except NotFound:
             raise NotFound.task(task_id) from None
 

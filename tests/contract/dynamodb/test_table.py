@@ -1,0 +1,163 @@
+"""What is in the table, how long it stays there, and what the engine leaves for later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from hector.errors import StoreUnavailable
+from hector.model import Session
+from hector.stores.base import Idempotency
+from hector.stores.dynamodb.rows import Row, plain
+from tests.contract.bench import LEASE, TTL, Bench, nonce, pieces
+from tests.contract.dynamodb.wire import Send, answered, client_of, sending
+
+DAY = 86_400
+
+
+def rows_of(bench: Bench, session: Session) -> dict[str, Row]:
+    items = client_of(bench.store).query(
+        TableName="contract",
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": session.id}},
+        ConsistentRead=True,
+    )["Items"]
+    return {row["sk"]: row for row in map(plain, items)}
+
+
+async def busy_session(bench: Bench) -> Session:
+    session = await bench.session(metadata={"a": 1})
+    task = bench.task(session)
+    await bench.store.submit(task, nonce=nonce(), idempotency=Idempotency("key", "fingerprint"))
+    lease = await bench.claim(task)
+    await bench.store.append_events(lease, pieces(1, 3), extend=LEASE)
+    await bench.ended(lease)
+    return session
+
+
+async def test_rows_of_a_session(dynamodb: Bench) -> None:
+    rows = rows_of(dynamodb, await busy_session(dynamodb))
+    assert sorted(sk.partition("#")[0] for sk in rows) == ["hot", "key", "log", "meta", "task"]
+
+
+async def test_all_but_the_hot_record_stay_until_a_day_after_the_last_expiry(dynamodb: Bench) -> None:
+    session = await busy_session(dynamodb)
+    for sk, row in rows_of(dynamodb, session).items():
+        if sk != "hot":
+            assert row["ttl"] == session.last_expiry // 1000 + DAY
+
+
+async def test_the_hot_record_stays_a_moment_longer_than_the_session(dynamodb: Bench) -> None:
+    session = await dynamodb.session(ttl=1_000)
+
+    async def check() -> None:
+        shown = await dynamodb.store.read_session(dynamodb.principal, session.id)
+        left = rows_of(dynamodb, session)["hot"]["ttl"] * 1000 - shown.expires_at
+        assert 0 < left < 2 * TTL
+
+    await check()
+    lease = await dynamodb.claimed(session)
+    await check()
+    for _ in range(4):
+        dynamodb.clock.advance(seconds=10)
+        await dynamodb.store.append_events(lease, [], extend=LEASE)
+        await check()
+    await dynamodb.ended(lease)
+    await check()
+
+
+async def test_the_table_expires_rows_by_their_ttl(dynamodb: Bench) -> None:
+    described = client_of(dynamodb.store).describe_time_to_live(TableName="contract")["TimeToLiveDescription"]
+    assert (described["AttributeName"], described["TimeToLiveStatus"]) == ("ttl", "ENABLED")
+
+
+async def test_a_deleted_session_leaves_nothing(dynamodb: Bench) -> None:
+    session = await busy_session(dynamodb)
+    await dynamodb.store.delete_session(dynamodb.principal, session.id)
+    assert rows_of(dynamodb, session) == {}
+
+
+async def test_a_late_batch_of_a_lost_worker_is_written_over(dynamodb: Bench) -> None:
+    """It was on its way when the turn was taken over, and arrives before the new worker writes."""
+    session = await dynamodb.session()
+    task = await dynamodb.submitted(session)
+    old = await dynamodb.claim(task)
+    dynamodb.clock.now = old.until
+    new = await dynamodb.claim(task)
+    key = f"log#{task.id[-19:]}#0000001"
+    late: Row = {"pk": session.id, "sk": key, "events": '["late","late"]', "fence": old.fence, "ttl": 1}
+    table: Any = dynamodb.store
+    await table._table.put(late, condition="attribute_not_exists(pk)")
+    await dynamodb.store.append_events(new, pieces(1, 1), extend=LEASE)
+    page = await dynamodb.store.read_events(dynamodb.principal, task.id, after=0)
+    assert page.events == pieces(1, 1)
+
+
+async def test_metadata_that_came_after_the_session_was_last_seen_is_read(dynamodb: Bench) -> None:
+    session = await dynamodb.session()
+    client = client_of(dynamodb.store)
+    client.put_item(
+        TableName="contract", Item={"pk": {"S": session.id}, "sk": {"S": "meta"}, "metadata": {"S": '{"a":1}'}}
+    )
+    client.update_item(
+        TableName="contract",
+        Key={"pk": {"S": session.id}, "sk": {"S": "hot"}},
+        UpdateExpression="SET meta = :true",
+        ExpressionAttributeValues={":true": {"BOOL": True}},
+    )
+    assert (await dynamodb.store.read_session(dynamodb.principal, session.id)).metadata == {"a": 1}
+
+
+@contextmanager
+def leaving_unprocessed(bench: Bench, operation: str, member: str, *, times: int) -> Iterator[None]:
+    """The engine takes the request, and leaves all of it for later, so many times."""
+    left = times
+
+    def leave(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        nonlocal left
+        if name != operation or not left:
+            return send(request)
+        left -= 1
+        assert isinstance(request.body, bytes)
+        wanted = json.loads(request.body)["RequestItems"]
+        return answered(request, 200, "", body={"Responses": {}, member: wanted})
+
+    with sending(bench.store, leave):
+        yield
+    assert not left
+
+
+async def test_unprocessed_reads_are_asked_for_again(dynamodb: Bench) -> None:
+    session = await dynamodb.session(metadata={"a": 1})
+    with leaving_unprocessed(dynamodb, "BatchGetItem", "UnprocessedKeys", times=3):
+        assert (await dynamodb.store.list_sessions(dynamodb.principal)).items == [session]
+
+
+async def test_unprocessed_deletes_are_asked_for_again(dynamodb: Bench) -> None:
+    session = await busy_session(dynamodb)
+    with leaving_unprocessed(dynamodb, "BatchWriteItem", "UnprocessedItems", times=3):
+        await dynamodb.store.delete_session(dynamodb.principal, session.id)
+    assert rows_of(dynamodb, session) == {}
+
+
+async def test_what_stays_unprocessed_is_given_up(dynamodb: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hector.stores.dynamodb.table._TRIES", 2)
+    await dynamodb.session()
+    with (
+        pytest.raises(StoreUnavailable),
+        leaving_unprocessed(dynamodb, "BatchGetItem", "UnprocessedKeys", times=3),
+    ):
+        await dynamodb.store.list_sessions(dynamodb.principal)
+
+
+async def test_more_sessions_than_one_batch_takes_are_listed(dynamodb: Bench) -> None:
+    for _ in range(105):
+        await dynamodb.session()
+    page = await dynamodb.store.list_sessions(dynamodb.principal, limit=102)
+    rest = await dynamodb.store.list_sessions(dynamodb.principal, limit=102, cursor=page.next_cursor)
+    assert len({session.id for session in page.items + rest.items}) == 105
