@@ -298,6 +298,16 @@ async def test_the_function_timeout_cuts_the_stream(toy: StartToy, http: httpx.A
     assert aws.invocations[0].error["errorType"] == "Sandbox.Timedout"
 
 
+async def test_the_routes_timeout(toy: StartToy, http: httpx.AsyncClient) -> None:
+    silent = await toy("slow_start", route_timeout=1)
+    assert (await http.get(f"{silent.url}/")).status_code == 504
+    talking = await toy("ticks", route_timeout=1.0)
+    await (await talking.invoke("Toy", _v1_event("/warm"))).read()
+    await talking.idle()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await http.get(f"{talking.url}/")
+
+
 async def test_ordinary_handlers_work_unchanged_under_the_wrapper(toy: StartToy, http: httpx.AsyncClient) -> None:
     aws = await toy("toy.plain", streams=False)
     answer = await http.get(f"{aws.url}/")

@@ -38,6 +38,12 @@ async def ticks(scope, receive, send):
     await body(send, more=False)
 
 
+async def slow_start(scope, receive, send):
+    await asyncio.sleep(2)
+    await start(send)
+    await body(send, b"late", more=False)
+
+
 async def echo(scope, receive, send):
     """What arrived, as JSON; repeated headers and cookies in the answer."""
     content = await read_body(receive)
