@@ -261,6 +261,7 @@ async def test_a_lost_runtime_api_is_an_oserror_for_the_application_and_ends_the
     assert "then http.disconnect" in log
     assert "RuntimeApiError: The connection to the Runtime API was lost" in log
     assert status != 0
+    await asyncio.wait_for(call.ended.wait(), 5)
     assert call.cut
 
 
