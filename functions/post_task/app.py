@@ -1,18 +1,8 @@
 """Turns that answer with one JSON body, tasks, agents, and /health."""
 
-import os
-from pathlib import Path
-
-import hector
 from hector.web.apps import task_app
-from hector.wiring import load
+from hector.wiring import load_on_lambda
 from response_streaming import asgi_handler
 
-# The project's hector.yaml lies in the root of the layer that carries the package; without one the defaults apply.
-layer_config = Path(hector.__file__).parents[2] / "hector.yaml"
-if layer_config.exists():
-    os.environ.setdefault("HECTOR_CONFIG", str(layer_config))
-
-services = load()
-services.store.open()
+services = load_on_lambda()
 handler = asgi_handler(task_app(services))

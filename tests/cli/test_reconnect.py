@@ -72,9 +72,9 @@ async def test_a_message_that_may_not_have_arrived_is_not_sent_twice() -> None:
 
 async def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hector.cli.conversation.RECONNECT_SECONDS", (0.01,) * len(RECONNECT_SECONDS))
-    async with serving(services_with()) as client:
-        async with cutting_proxy(client.base_url.port or 0, [900] + [0] * 50) as address:
-            conversation = ServerConversation(address, "my_agent")
-            with pytest.raises(ServerError, match="cannot be reached"):
-                await words(conversation, "count to 100 every 10 ms")
-            await conversation.aclose()
+    cuts = [900] + [0] * 50
+    async with serving(services_with()) as client, cutting_proxy(client.base_url.port or 0, cuts) as address:
+        conversation = ServerConversation(address, "my_agent")
+        with pytest.raises(ServerError, match="cannot be reached"):
+            await words(conversation, "count to 100 every 10 ms")
+        await conversation.aclose()

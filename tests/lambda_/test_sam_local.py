@@ -19,18 +19,19 @@ import pytest
 from tests.engines import need
 from tests.lambda_ import built
 
+DOCKER = "HECTOR_REQUIRE_DOCKER"
 IMAGE = f"public.ecr.aws/lambda/python:{built.RUNTIME.removeprefix('python')}-{built.ARCHITECTURE}"
 
 
 def docker(*arguments: str) -> bool:
-    path = need(shutil.which("docker"), "sam local needs Docker")
+    path = need(shutil.which("docker"), "sam local needs Docker", DOCKER)
     return subprocess.run([path, *arguments], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
 def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    need(docker("info"), "sam local needs a Docker daemon that runs")
-    need(docker("image", "inspect", IMAGE), f"sam local needs an image: docker pull {IMAGE}")
+    need(docker("info"), "sam local needs a Docker daemon that runs", DOCKER)
+    need(docker("image", "inspect", IMAGE), f"sam local needs an image: docker pull {IMAGE}", DOCKER)
     built_template: Path = request.getfixturevalue("built_template")
     folder = tmp_path_factory.mktemp("sam-local")
     variables = folder / "env.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from hector import config
 from hector.agents.base import Agent
@@ -28,6 +29,18 @@ from hector.turns import ServedAgent, SessionLimits, Turns
 def load(file: str | None = None) -> Services:
     """The services of the configuration (see `hector.config.load`). Raises ConfigError."""
     return build(config.load(file))
+
+
+def load_on_lambda() -> Services:
+    """The services of the `hector.yaml` in the root of the layer that carries this package; see `load` for the others.
+
+    The store is made ready here: a function's start is the cheapest moment for that.
+    """
+    layer_config = Path(__file__).parents[2] / "hector.yaml"
+    shipped = layer_config.exists() and "HECTOR_CONFIG" not in os.environ
+    services = load(str(layer_config) if shipped else None)
+    services.store.open()
+    return services
 
 
 def build(

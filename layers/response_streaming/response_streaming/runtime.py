@@ -5,6 +5,7 @@ Everything but the delivery of a streamed answer is awslambdaric's: polling, log
 
 from __future__ import annotations
 
+import gc
 import os
 import site
 import sys
@@ -40,6 +41,14 @@ class StreamingRuntimeClient(LambdaRuntimeClient):  # type: ignore[misc]
     """
 
     marshaller = StreamingMarshaller()
+    _loaded = False
+
+    def wait_next_invocation(self) -> object:
+        if not self._loaded:
+            self._loaded = True
+            gc.freeze()
+            gc.enable()
+        return super().wait_next_invocation()
 
     def post_invocation_result(
         self,

@@ -35,9 +35,7 @@ def stream_app(services: Services) -> ASGIApp:
 
 
 def _app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
-    app = Starlette(
-        routes=starlette_routes(routes, services), middleware=[CORS], exception_handlers=EXCEPTION_HANDLERS
-    )
+    app = Starlette(routes=starlette_routes(routes, services), middleware=[CORS], exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     return app
 
