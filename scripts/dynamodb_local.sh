@@ -10,7 +10,7 @@ if [ ! -f "$tools/DynamoDBLocal.jar" ]; then
     mkdir -p "$tools"
     fetched=$(mktemp -d)
     trap 'rm -rf "$fetched"' EXIT
-    (cd "$fetched" && npm pack --silent "amplify-dynamodb-simulator@$version" >/dev/null && tar xzf ./*.tgz)
+    (cd "$fetched" && npm pack --silent --fetch-retries=1 "amplify-dynamodb-simulator@$version" >/dev/null && tar xzf ./*.tgz)
     cp -R "$fetched/package/emulator/." "$tools/"
 fi
 echo "$tools"

@@ -5,16 +5,18 @@ Once as botocore does by itself, within a call; and once as a caller does, after
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from hector.errors import HectorError, LeaseLost, NotFound, StoreUnavailable
+from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable
 from hector.model import TaskState
 from hector.stores.base import Idempotency, Outcome
 from hector.stores.dynamodb import connection
 from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
-from tests.contract.dynamodb.wire import losing_answers
+from tests.contract.dynamodb.wire import Send, losing_answers, sending
 
 Verb = Callable[[], Awaitable[object]]
 
@@ -114,6 +116,26 @@ async def test_taking_over(again: Again, dynamodb: Bench) -> None:
     assert results[0].fence == old.fence + 1
     with pytest.raises(LeaseLost):
         await dynamodb.store.commit(old, DONE, nonce=nonce())
+
+
+async def test_a_worker_that_renews_at_the_last_moment_is_not_taken_over(dynamodb: Bench) -> None:
+    """Between the look that finds the turn lost, and the write that takes it over."""
+    task = await dynamodb.submitted(await dynamodb.session())
+    old = await dynamodb.claim(task)
+    dynamodb.clock.now = old.until
+    other, loop, updates = dynamodb.another(), asyncio.get_running_loop(), 0
+
+    def renew_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        nonlocal updates
+        updates += name == "UpdateItem"
+        if name == "UpdateItem" and updates == 2:
+            asyncio.run_coroutine_threadsafe(other.append_events(old, [], extend=LEASE), loop).result()
+        return send(request)
+
+    with sending(dynamodb.store, renew_first), pytest.raises(SessionBusy):
+        await dynamodb.claim(task)
+    assert updates >= 2
+    assert (await dynamodb.ended(await other.check_lease(old))).turn == 1
 
 
 @pytest.mark.parametrize("lost", ["UpdateItem", "PutItem"], ids=["lease", "batch"])

@@ -20,7 +20,7 @@ from hector.stores.dynamodb.table import Table
 
 _ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
 _FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND {_ALIVE}"
-_LOST = f"owner_key = :owner AND open_task = :task AND fence = :fence AND lease_until <= :now AND {_ALIVE}"
+_LOST = f"owner_key = :owner AND open_task = :task AND lease_until <= :now AND {_ALIVE}"
 _HELD = f"open_task = :task AND fence = :fence AND {_ALIVE}"
 _UNFENCED = "task_state = :submitted AND (attribute_not_exists(fence) OR fence <= :fence)"
 
@@ -30,7 +30,6 @@ _TAKE = (
 )
 _RENEW = "SET lease_until = :until, #ttl = :until_s + keep"
 _GIVE_BACK = "SET idle_until = :now + idle_ms, #ttl = :now_s + keep{turns} REMOVE open_task, lease_until, lease_nonce"
-_NO_FENCE: dict[str, int] = {}
 
 
 class Turns(Sessions):
@@ -168,7 +167,7 @@ class Turns(Sessions):
     async def _take(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Row:
         """The hot record with the lease taken. Only a takeover takes more than one write."""
         key, owner, suffix = items.hot_key(session_id), items.owner_key(principal), items.suffix_of(task_id)
-        condition, fence = _FREE, _NO_FENCE
+        condition = _FREE
         while True:
             now = self._now()
             try:
@@ -184,26 +183,25 @@ class Turns(Sessions):
                     nonce=nonce,
                     activity=activity_key_at(now, session_id),
                     one=1,
-                    **fence,
                 )
+                if condition is _FREE:
+                    return hot
             except ConditionFailed as met:
                 hot = met.row
                 if not hot or not self._visible(hot, principal):
                     raise NotFound.session(session_id) from None
                 open_task = items.open_task_id(hot)
                 if open_task is None:
-                    condition, fence = _FREE, _NO_FENCE
+                    condition = _FREE
                     continue
                 if hot["lease_until"] <= now:
                     if open_task != task_id:
                         raise LostTurn(open_task) from None
-                    condition, fence = _LOST, {"fence": hot["fence"]}
+                    condition = _LOST
                     continue
                 if open_task != task_id or hot["lease_nonce"] != nonce:
                     raise SessionBusy(open_task) from None
-                fence = {"fence": hot["fence"]}
-            if fence:
-                await self._fence_off(task_id, hot["fence"])
+            await self._fence_off(task_id, hot["fence"])
             return hot
 
     async def _fence_off(self, task_id: str, fence: int) -> None:
