@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable
+from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable, TaskClosed
 from hector.model import TaskState
-from hector.stores.base import Idempotency, Outcome
+from hector.stores.base import Idempotency, Lease, Outcome
 from hector.stores.dynamodb import connection
 from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
 from tests.contract.dynamodb.wire import Send, losing_answers, sending
@@ -182,6 +182,25 @@ async def test_cancel(dynamodb: Bench) -> None:
         canceled = await dynamodb.store.request_cancel(dynamodb.principal, task.id)
     assert sent.count("UpdateItem!") == 1
     assert canceled.state is TaskState.CANCELED
+
+
+async def test_a_worker_that_claims_what_is_being_canceled_hears_of_it(dynamodb: Bench) -> None:
+    """Between the look that finds the task waiting, and the write that cancels it."""
+    task = await dynamodb.submitted(await dynamodb.session())
+    other, loop = dynamodb.another(), asyncio.get_running_loop()
+    leases: list[Lease] = []
+
+    def claim_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        if name == "UpdateItem" and not leases:
+            claiming = other.claim(dynamodb.principal, task.session_id, task.id, lease=LEASE, nonce=nonce())
+            leases.append(asyncio.run_coroutine_threadsafe(claiming, loop).result())
+        return send(request)
+
+    with sending(dynamodb.store, claim_first):
+        await dynamodb.store.request_cancel(dynamodb.principal, task.id)
+    assert (await other.check_lease(leases[0])).cancel_requested
+    with pytest.raises(TaskClosed):
+        await other.commit(leases[0], DONE, nonce=nonce())
 
 
 async def test_delete(dynamodb: Bench) -> None:

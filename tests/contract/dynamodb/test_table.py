@@ -132,6 +132,34 @@ def leaving_unprocessed(bench: Bench, operation: str, member: str, *, times: int
     assert not left
 
 
+async def test_all_reads_but_the_index_are_consistent(dynamodb: Bench) -> None:
+    session, reads = await busy_session(dynamodb), []
+
+    def look(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        assert isinstance(request.body, bytes)
+        body = json.loads(request.body)
+        match name:
+            case "BatchGetItem":
+                reads.append(body["RequestItems"]["contract"]["ConsistentRead"])
+            case "GetItem" | "Query":
+                reads.append("IndexName" in body or body["ConsistentRead"])
+        return send(request)
+
+    store, who = dynamodb.store, dynamodb.principal
+    with sending(store, look):
+        await dynamodb.another().read_session(who, session.id)
+        await store.read_session(who, session.id)
+        await store.list_sessions(who)
+        [task] = (await store.list_tasks(who, session.id)).items
+        await store.read_task(who, task.id)
+        await store.read_events(who, task.id, after=0)
+        await store.read_history(who, session.id, limit=5)
+        await store.check_lease(await dynamodb.claimed(session))
+        await store.delete_session(who, session.id)
+    assert len(reads) > 10
+    assert all(reads)
+
+
 async def test_unprocessed_reads_are_asked_for_again(dynamodb: Bench) -> None:
     session = await dynamodb.session(metadata={"a": 1})
     with leaving_unprocessed(dynamodb, "BatchGetItem", "UnprocessedKeys", times=3):
