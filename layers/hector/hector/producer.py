@@ -222,8 +222,12 @@ class Producer:
                 if len(self._log.events) > self._flushed:
                     await self._flush()
                 task = await self._store.commit(self._lease, outcome, nonce=nonce)
+                # The session is free before the end is told: who has seen the end can send the next message.
                 await self._store.release(self._lease)
                 return task
+            except (TaskClosed, NotFound):
+                await self._store.release(self._lease)
+                raise
             except StoreUnavailable:
                 if self._loop.time() >= give_up_at:
                     raise
