@@ -18,7 +18,7 @@ from hector.errors import AgentError
 from hector.model import Role, Usage
 
 _ROLES = {Role.USER: "user", Role.AGENT: "assistant"}
-_FIRST_BYTE_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 
 
 class OpenAIAgent:
@@ -42,8 +42,11 @@ class OpenAIAgent:
             **({} if temperature is None else {"temperature": temperature}),
             **({} if max_tokens is None else {"max_tokens": max_tokens}),
         }
-        timeout = httpx.Timeout(idle_timeout, connect=_FIRST_BYTE_SECONDS)
-        self._client = httpx.AsyncClient(headers={"Authorization": f"Bearer {api_key}"}, timeout=timeout)
+        timeout = httpx.Timeout(idle_timeout, connect=_CONNECT_SECONDS)
+        # As many connections as there are turns: a limit here would be a silent queue.
+        limits = httpx.Limits(max_connections=None)
+        headers = {"Authorization": f"Bearer {api_key}"}
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
 
     async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         finished = False
@@ -69,7 +72,9 @@ class OpenAIAgent:
         except httpx.ConnectError as error:
             raise AgentError("model_unreachable", f"The model server at {self._url} cannot be reached.") from error
         except httpx.HTTPError as error:
-            raise AgentError("model_disconnected", f"The connection to {self._url} broke: {error}") from error
+            raise AgentError(
+                "model_disconnected", f"The connection to {self._url} broke ({type(error).__name__})."
+            ) from error
         if not finished:
             raise AgentError("model_disconnected", f"{self._url} closed the stream before the answer was complete.")
 
