@@ -14,14 +14,18 @@ from hector.web.routes import ApiRoute, Parameter
 
 
 async def create_session(services: Services, request: Request) -> Response:
-    no_idempotency(request, "send it with the tasks of the session.")
     body = await read_body(request, CreateSession)
-    max_age = services.settings.sessions.max_age
-    if body.ttl is not None and body.ttl > max_age:
-        raise InvalidRequest(f"ttl is longer than sessions may live here ({max_age // 1000} seconds).", field="ttl")
     session = await services.turns.create_session(
-        principal_of(request), body.agentId, ttl=body.ttl, metadata=checked_metadata(body.metadata)
+        principal_of(request),
+        body.agentId,
+        ttl=body.ttl,
+        metadata=body.metadata,
+        idempotency=idempotency(request, ["session", body.agentId, body.ttl, body.metadata]),
     )
+    return created(services, request, session)
+
+
+def created(services: Services, request: Request, session: Session) -> Response:
     location = absolute_url(request, f"/sessions/{session.id}", services.settings.public_url)
     return JSONResponse(session_json(session), 201, {"Location": location})
 
@@ -36,6 +40,17 @@ async def list_sessions(services: Services, request: Request) -> Response:
 
 async def read_session(services: Services, request: Request) -> Response:
     session = await services.store.read_session(principal_of(request), request.path_params["session_id"])
+    return JSONResponse(session_json(session))
+
+
+async def update_session(services: Services, request: Request) -> Response:
+    body = await read_body(request, UpdateSession)
+    session = await services.store.update_session(
+        principal_of(request),
+        request.path_params["session_id"],
+        ttl=None if body.ttl is None else services.turns.checked_ttl(body.ttl),
+        metadata=body.metadata,
+    )
     return JSONResponse(session_json(session))
 
 
