@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hector.agents.base import Agent, Turn
 from hector.errors import HectorError, InvalidRequest, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
@@ -150,7 +150,8 @@ class Turns:
 
         Raises NotFound for the agent, IdempotencyKeyReused.
         """
-        session = await self.create_session(principal, agent_id, idempotency=idempotency)
+        key = idempotency and replace(idempotency, fingerprint=f"{agent_id} {idempotency.fingerprint}")
+        session = await self.create_session(principal, agent_id, idempotency=key)
         return await self._open(session, [], message, idempotency, seconds_left)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:

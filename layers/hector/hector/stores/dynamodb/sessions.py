@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session, session_id_of
+from hector.model import Millis, Principal, Session, is_id, session_id_of
 from hector.stores.base import Clock, Idempotency, Page, StagedTurn
 from hector.stores.cursors import check_sessions_cursor
 from hector.stores.dynamodb import items, pointers
@@ -182,7 +182,7 @@ class Sessions:
 
     async def _hot(self, principal: Principal, session_id: str) -> Row:
         """The hot record of a session that is alive and the principal's. Raises NotFound."""
-        hot = await self._table.get(items.hot_key(session_id))
+        hot = await self._table.get(items.hot_key(session_id)) if is_id(session_id) else None
         if hot is None or not self._visible(hot, principal):
             raise NotFound.session(session_id)
         self._remember(hot)
