@@ -44,7 +44,15 @@ class _Tolerant(BaseModel):
 
 Metadata = Annotated[dict[str, Any], AfterValidator(checked_metadata)]
 Ttl = Annotated[
-    PositiveDuration, WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]})
+    PositiveDuration,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0.001},
+                {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"},
+            ]
+        }
+    ),
 ]
 """Seconds, or a duration such as "30m"."""
 
@@ -208,10 +216,12 @@ def task_state(request: Request) -> TaskState | None:
 
 def cursor_after(request: Request) -> int:
     """Where to go on: Last-Event-ID, else ?after=, else 0."""
-    name = "Last-Event-ID"
-    text = request.headers.get(name)
-    if text is None:
-        name, text = "after", request.query_params.get("after", "0")
+    after = _event_number("after", request.query_params.get("after", "0"))
+    last = request.headers.get("last-event-id")
+    return after if last is None else _event_number("Last-Event-ID", last)
+
+
+def _event_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InvalidRequest(f"{name} must be the number of an event, not {text!r}.", field=name)
     return int(text)

@@ -141,21 +141,21 @@ SCHEMAS: dict[str, Any] = {
     "TaskPage": _page("Task"),
     "MessagePage": _page("Message"),
     "AgentPage": _page("Agent"),
-    "EventStream": {
-        "type": "string",
-        "description": (
-            "Server-Sent Events. `id` is the number of the event, from 1 and without gaps; send the last one as "
-            "Last-Event-ID to go on after it. `message` carries the next piece of the answer, `status` a note about "
-            "progress or, with a final state, the end; `reset` says that a crash took back what came after its "
-            "`last_event_id`. Comments keep a silent connection open."
-        ),
-        "example": (
-            ": ok\n\n"
-            f'id: 1\nevent: message\ndata: {{"task_id":"{_TASK_ID}","context_id":"{_SESSION_ID}",'
-            '"message":{"role":"assistant","parts":[{"type":"text","text":"Hello"}]}}\n\n'
-            f'id: 2\nevent: status\ndata: {{"task_id":"{_TASK_ID}","status":{{"state":"completed"}}}}\n\n'
-        ),
-    },
+    "EventStream": _object(
+        "An event of Server-Sent Events. `id` is its number, from 1 and without gaps; send the last one as "
+        "Last-Event-ID to go on after it. `message` carries the next piece of the answer, `status` a note about "
+        "progress or, with a final state, the end; `reset` says that a crash took back what came after its "
+        "`last_event_id`. Comments keep a silent connection open.",
+        {
+            "id": "1",
+            "event": "message",
+            "data": f'{{"task_id":"{_TASK_ID}","context_id":"{_SESSION_ID}",'
+            '"message":{"role":"assistant","parts":[{"type":"text","text":"Hello"}]}}',
+        },
+        id={"type": "string", "pattern": "^[0-9]+$"},
+        event={"enum": ["message", "status", "reset"], "type": "string"},
+        data={"type": "string", "contentMediaType": "application/json"},
+    ),
     "SessionFile": {
         "type": "string",
         "description": (
