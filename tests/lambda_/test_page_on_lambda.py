@@ -177,3 +177,28 @@ async def test_a_turn_whose_process_is_killed_ends_and_its_session_goes_on(aws: 
         assert time.monotonic() - killed < 17 + 3, "lease time + 2 s, and a new process"
         ask = {"input": {"type": "text/plain", "content": "My name is Alice"}}
         assert (await client.post(f"/sessions/{session}/tasks", json=ask)).json()["status"]["state"] == "completed"
+
+
+async def test_a_session_is_changed_read_forked_exported_and_imported_across_functions(aws: Emulator) -> None:
+    async with httpx.AsyncClient(base_url=aws.url, timeout=30) as client:
+        key = {"Idempotency-Key": "one"}
+        made = [(await client.post("/sessions", json={"agentId": "my_agent"}, headers=key)).json() for _ in range(2)]
+        assert made[0] == made[1]
+        path = f"/sessions/{made[0]['sessionId']}"
+        ask = {"input": {"type": "text/plain", "content": "My name is Alice 😀"}}
+        await client.post(f"{path}/tasks", json=ask)
+        changed = (await client.patch(path, json={"ttl": "2h", "metadata": {"plan": "gold"}})).json()
+        assert (changed["ttl"], changed["metadata"], changed["turns"]) == (7200, {"plan": "gold"}, 1)
+        fork = (await client.post(f"{path}/fork")).json()
+        exported = await client.get(f"{path}/export")
+        assert exported.headers["content-type"] == "application/x-ndjson"
+        headers = {"Content-Type": "application/x-ndjson"}
+        imported = (await client.post("/sessions/import", content=exported.content, headers=headers)).json()
+        for copy in (fork, imported):
+            assert (copy["turns"], copy["metadata"]) == (1, {"plan": "gold"})
+            messages = (await client.get(f"/sessions/{copy['sessionId']}/messages")).json()["items"]
+            assert [message["role"] for message in messages] == ["user", "assistant"]
+            assert messages[0]["parts"][0]["text"] == "My name is Alice 😀"
+        refused = await client.post("/sessions/import", content=exported.content[:-10], headers=headers)
+        assert (refused.status_code, refused.json()["field"]) == (400, "line 3")
+    assert {call.function for call in aws.invocations} == {"CreateSession", "PostTask", "StreamResponse"}

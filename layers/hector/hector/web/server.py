@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 
 from hector import __version__
 from hector.services import Services
@@ -57,6 +57,7 @@ def _app(routes: Sequence[ApiRoute], services: Services, **settings: Any) -> Fas
             summary=route.summary,
             operation_id=route.endpoint.__name__,
             response_model=None,
+            response_class=Response,
             status_code=route.answer[0],
             openapi_extra=operation(route),
         )
