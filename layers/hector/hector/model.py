@@ -35,6 +35,13 @@ class Role(StrEnum):
     AGENT = "agent"
 
 
+class StopReason(StrEnum):
+    """Why a completed answer is not whole. A whole one has none."""
+
+    MAX_TOKENS = "max_tokens"
+    CONTEXT_WINDOW = "context_window"
+
+
 class EventKind(StrEnum):
     MESSAGE = "message"
     STATUS = "status"
@@ -119,6 +126,7 @@ class Task:
 
     `turn` numbers the ended turns of a session from 1; it is 0 until the task has run. `last_event` is the number of
     the last event in the log; the terminal event, which is derived from this record, has the number after it.
+    `stop_reason` is there where the model could not complete its answer.
     """
 
     id: str
@@ -133,6 +141,7 @@ class Task:
     error: TaskError | None = None
     turn: int = 0
     last_event: int = 0
+    stop_reason: StopReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +149,9 @@ class Event:
     """One numbered entry of a task's log; numbers start at 1 and have no gaps.
 
     A `message` event carries the next piece of the answer in `text`. A `status` event carries a `state` and, where
-    there is one, a note about progress in `text` with the `fraction` (0 to 1) that is done, or an `error`. A `reset` is
-    never stored: it tells a reader who saw events that a crash took back that `number` is the last good one.
+    there is one, a note about progress in `text` with the `fraction` (0 to 1) that is done, or an `error`, or the
+    `stop_reason` of an answer that is not whole. A `reset` is never stored: it tells a reader who saw events that a
+    crash took back that `number` is the last good one.
     """
 
     number: int
@@ -150,11 +160,14 @@ class Event:
     state: TaskState | None = None
     fraction: float | None = None
     error: TaskError | None = None
+    stop_reason: StopReason | None = None
 
 
 def terminal_event(task: Task) -> Event:
     """The one event that ends the task's log, derived from its record: so there is exactly one, by construction."""
-    return Event(task.last_event + 1, EventKind.STATUS, state=task.state, error=task.error)
+    return Event(
+        task.last_event + 1, EventKind.STATUS, state=task.state, error=task.error, stop_reason=task.stop_reason
+    )
 
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}")

@@ -10,6 +10,8 @@ from hector import config
 from hector.agents.base import Agent
 from hector.config.settings import (
     LLM,
+    AnthropicLLM,
+    BedrockLLM,
     BuiltinLLM,
     DynamoDBStoreSettings,
     MemoryStoreSettings,
@@ -82,6 +84,26 @@ def _agent(name: str, llm: LLM) -> Agent:
                 api_key=llm.api_key,
                 temperature=llm.temperature,
                 max_tokens=llm.max_tokens,
+            )
+        case AnthropicLLM():
+            from hector.agents.anthropic import AnthropicAgent
+
+            return AnthropicAgent(
+                model=llm.model,
+                api_key=llm.api_key,
+                base_url=llm.base_url,
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens,
+            )
+        case BedrockLLM():
+            from hector.agents.bedrock import BedrockAgent
+
+            return BedrockAgent(
+                model=llm.model,
+                region=llm.region,
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens,
+                endpoint_url=llm.endpoint_url,
             )
         case PythonLLM():
             from hector.agents.python import PythonAgent, load_target

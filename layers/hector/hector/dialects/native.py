@@ -52,6 +52,7 @@ def task_json(task: Task) -> dict[str, Any]:
             if task.usage is None
             else {"inputTokens": task.usage.input_tokens, "outputTokens": task.usage.output_tokens}
         ),
+        **({"stopReason": task.stop_reason} if task.stop_reason else {}),
         "createdAt": timestamp(task.created_at),
         "lastEventId": task.last_event + 1 if task.state.terminal else None,
     }
@@ -78,7 +79,8 @@ def event_data(task_id: str, event: Event) -> dict[str, Any]:
     else:
         note = {"message": event.text} if event.text else {}
         fraction = {} if event.fraction is None else {"fraction": event.fraction}
-        data["status"] = {"state": event.state, **note, **fraction, **_error(event.error)}
+        stop = {} if event.stop_reason is None else {"stop_reason": event.stop_reason}
+        data["status"] = {"state": event.state, **note, **fraction, **stop, **_error(event.error)}
     return data
 
 

@@ -21,6 +21,7 @@ from hector.model import (
     Principal,
     Role,
     Session,
+    StopReason,
     Task,
     TaskError,
     TaskState,
@@ -193,6 +194,7 @@ def task_of(row: Row) -> Task:
         error=TaskError(*json.loads(row["failure"])) if "failure" in row else None,
         turn=row.get("turn", 0),
         last_event=row.get("last_event", 0),
+        stop_reason=StopReason(row["stop_reason"]) if "stop_reason" in row else None,
     )
 
 
@@ -205,6 +207,8 @@ def outcome_values(outcome: Outcome) -> Row:
         values["tokens"] = _json([outcome.usage.input_tokens, outcome.usage.output_tokens])
     if outcome.error is not None:
         values["failure"] = _json([outcome.error.code, outcome.error.message])
+    if outcome.stop_reason is not None:
+        values["stop_reason"] = outcome.stop_reason.value
     return values
 
 
