@@ -58,10 +58,25 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a message: a text and its media type."""
+    """A piece of a message: exactly one of a text, the bytes of a file (`raw`), and the `url` of one.
 
-    text: str
+    As in A2A 1.0 (specification, section 4.1.6). Raises ValueError for none of them, or more than one.
+    """
+
+    text: str | None = None
     media_type: str = "text/plain"
+    raw: bytes | None = None
+    url: str | None = None
+    filename: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.text, self.raw, self.url).count(None) != 2:
+            raise ValueError("a part is exactly one of text, raw and url")
+
+    @property
+    def note(self) -> str:
+        """What stands in for a file where it cannot be shown."""
+        return f"[A file: {self.filename or 'unnamed'}, {self.media_type}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,15 @@ class Message:
     @property
     def text(self) -> str:
         """The texts of all parts, a blank line between them."""
-        return "\n\n".join(part.text for part in self.parts)
+        return "\n\n".join(part.text for part in self.parts if part.text is not None)
+
+    @property
+    def has_files(self) -> bool:
+        return any(part.text is None for part in self.parts)
+
+    def without_files(self) -> Message:
+        """With a note in the place of each file."""
+        return replace(self, parts=tuple(part if part.text is not None else Part(part.note) for part in self.parts))
 
     @staticmethod
     def of(role: Role, text: str) -> Message:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from hector.agents.base import Output, Text, Truncated, Turn
+from hector.agents.contents import Block, base64_of, decoded, with_blocks
 from hector.agents.failures import (
     broken,
     filtered,
@@ -20,12 +21,13 @@ from hector.agents.failures import (
 )
 from hector.agents.retries import Retries
 from hector.errors import ModelError
-from hector.model import Role, StopReason, Usage
+from hector.model import Part, StopReason, Usage
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-_ROLES = {Role.USER: "user", Role.AGENT: "assistant"}
+_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+_TAKES = "PNG, JPEG, GIF and WebP images and PDF documents (as bytes, or by an https url), and text files (as bytes)"
 _CONNECT_SECONDS = 10.0
 _WHERE = "Anthropic's API"
 _KEY = "set api_key in hector.yaml, or ANTHROPIC_API_KEY"
@@ -60,7 +62,7 @@ class AnthropicAgent:
         self._settings: dict[str, Any] = {
             "model": model,
             "max_tokens": max_tokens,
-            # Not every version of the SDK knows the parameter; the API does.
+            # The SDK has had this as a parameter in some versions and not in others.
             **({} if temperature is None else {"extra_body": {"temperature": temperature}}),
         }
         self._api_key = api_key
@@ -135,7 +137,32 @@ class AnthropicAgent:
 
 
 def _messages(turn: Turn) -> list[dict[str, Any]]:
-    return [{"role": _ROLES[m.role], "content": m.text} for m in (*turn.history, turn.message)]
+    shown = (*turn.history, turn.message)
+    return [
+        {"role": role, "content": blocks if message.has_files else message.text}
+        for message, (role, blocks) in zip(shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True)
+    ]
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _file(part: Part) -> Block | None:
+    """https://docs.anthropic.com/en/api/messages: image and document blocks."""
+    source: Block = {"type": "url", "url": part.url}
+    if part.raw is not None:
+        source = {"type": "base64", "media_type": part.media_type, "data": base64_of(part)}
+    elif not (part.url or "").startswith("https:"):
+        return None
+    title = {"title": part.filename} if part.filename else {}
+    if part.media_type in _IMAGES:
+        return {"type": "image", "source": source}
+    if part.media_type == "application/pdf":
+        return {"type": "document", "source": source, **title}
+    if (text := decoded(part)) is not None:
+        return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}, **title}
+    return None
 
 
 def _translated(error: Exception) -> ModelError | None:

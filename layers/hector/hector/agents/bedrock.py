@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 from hector.agents.base import Output, Text, Truncated, Turn
+from hector.agents.bedrock_messages import messages_of
 from hector.agents.failures import (
     broken,
     filtered,
@@ -27,9 +28,8 @@ from hector.agents.failures import (
 from hector.agents.retries import Retries
 from hector.agents.threads import in_thread
 from hector.errors import ModelError
-from hector.model import Role, StopReason, Usage
+from hector.model import StopReason, Usage
 
-_ROLES = {Role.USER: "user", Role.AGENT: "assistant"}
 _CONNECT_SECONDS = 10
 _CONNECTIONS = 100
 _WHERE = "Amazon Bedrock"
@@ -91,7 +91,7 @@ class BedrockAgent:
     async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         request = {
             "modelId": self._model,
-            "messages": _messages(turn),
+            "messages": messages_of(turn),
             **({"system": [{"text": turn.system}]} if turn.system else {}),
             **({"inferenceConfig": self._inference} if self._inference else {}),
         }
@@ -192,10 +192,6 @@ class _Call:
                 body.shutdown()
             except (OSError, ValueError):  # it has ended, or has been closed, in this moment
                 return
-
-
-def _messages(turn: Turn) -> list[dict[str, Any]]:
-    return [{"role": _ROLES[m.role], "content": [{"text": m.text}]} for m in (*turn.history, turn.message)]
 
 
 def _translated(error: Exception) -> ModelError | None:

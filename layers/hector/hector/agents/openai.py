@@ -15,6 +15,7 @@ import httpx
 from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 
 from hector.agents.base import Output, Text, Truncated, Turn
+from hector.agents.contents import Block, base64_of, decoded, with_blocks
 from hector.agents.failures import (
     broken,
     filtered,
@@ -26,10 +27,10 @@ from hector.agents.failures import (
 )
 from hector.agents.retries import Retries
 from hector.errors import ModelError
-from hector.model import Role, StopReason, Usage
+from hector.model import Part, StopReason, Usage
 
 NO_KEY = "none"
-_ROLES = {Role.USER: "user", Role.AGENT: "assistant"}
+_TAKES = "images (as bytes, or by an http or https url), PDF documents and text files (as bytes)"
 _CONNECT_SECONDS = 10.0
 
 
@@ -122,8 +123,25 @@ class OpenAIAgent:
 
 
 def _messages(turn: Turn) -> list[dict[str, Any]]:
-    system = [{"role": "system", "content": turn.system}] if turn.system else []
-    return system + [{"role": _ROLES[m.role], "content": m.text} for m in (*turn.history, turn.message)]
+    """Plain texts wherever there are no files: not every server takes blocks."""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": turn.system}] if turn.system else []
+    shown = (*turn.history, turn.message)
+    for message, (role, blocks) in zip(shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True):
+        messages.append({"role": role, "content": blocks if message.has_files else message.text})
+    return messages
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _file(part: Part) -> Block | None:
+    data = f"data:{part.media_type};base64,{base64_of(part)}"
+    if part.media_type.startswith("image/") and not (part.url or "").startswith("s3:"):
+        return {"type": "image_url", "image_url": {"url": part.url or data}}
+    if part.media_type == "application/pdf" and part.raw is not None:
+        return {"type": "file", "file": {"filename": part.filename or "document.pdf", "file_data": data}}
+    return None if (text := decoded(part)) is None else _text(text)
 
 
 def _reason(response: httpx.Response) -> str:

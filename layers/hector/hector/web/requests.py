@@ -14,11 +14,11 @@ from starlette.requests import Request
 
 from hector.config.duration import PositiveDuration
 from hector.errors import InputTooLarge, InvalidRequest
-from hector.model import Message, Part, Role
+from hector.model import Message
 from hector.stores.base import Idempotency
+from hector.web.parts import fingerprint, input_part, message_of, part_of
 
 MAX_BODY_BYTES = 256 * 1024
-MAX_TEXT_BYTES = 200_000
 MAX_METADATA_BYTES = 16_384
 MAX_KEY_LENGTH = 255
 
@@ -44,7 +44,9 @@ class CreateSession(_Strict):
 
 
 class TaskInput(_Strict):
-    type: Literal["text/plain", "text/markdown"] = "text/plain"
+    """`content` is the text of a `text/…` type, or the bytes of any other type as base64."""
+
+    type: str = Field(default="text/plain", examples=["text/plain", "image/png"])
     content: Annotated[str, Field(min_length=1)]
 
 
@@ -52,17 +54,26 @@ class PostTask(_Strict):
     input: TaskInput
 
     def message(self) -> Message:
-        return _checked(Message(Role.USER, (Part(self.input.content, self.input.type),)), "input.content")
+        return message_of([(input_part(self.input.type, self.input.content), "input.content")])
 
 
-class TextPart(_Tolerant):
-    type: Literal["text"] = "text"
-    text: Annotated[str, Field(min_length=1)]
+class InputPart(_Tolerant):
+    """Exactly one of `text`, `raw` (a file as base64) and `url` (of a file: https, http or s3).
+
+    Files need their `mediaType`.
+    """
+
+    type: Literal["text", "file"] | None = None
+    text: Annotated[str, Field(min_length=1)] | None = None
+    raw: Annotated[str, Field(min_length=1)] | None = None
+    url: Annotated[str, Field(min_length=1)] | None = None
+    mediaType: str | None = Field(default=None, examples=["image/png"])
+    filename: str | None = None
 
 
 class InputMessage(_Tolerant):
     role: Literal["user", "ROLE_USER"] = "user"
-    parts: Annotated[list[TextPart], Field(min_length=1, max_length=100)]
+    parts: Annotated[list[InputPart], Field(min_length=1, max_length=100)]
     contextId: str | None = None
 
 
@@ -73,7 +84,10 @@ class SendMessage(_Tolerant):
     contextId: str | None = None
 
     def to_message(self) -> Message:
-        return _checked(Message(Role.USER, tuple(Part(part.text) for part in self.message.parts)), "message.parts")
+        fields = [f"message.parts.{index}" for index in range(len(self.message.parts))]
+        return message_of(
+            [(part_of(part.model_dump(), field), field) for part, field in zip(self.message.parts, fields, strict=True)]
+        )
 
     @property
     def session_id(self) -> str | None:
@@ -125,14 +139,6 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _checked(message: Message, field: str) -> Message:
-    if len(message.text.encode()) > MAX_TEXT_BYTES:
-        raise InputTooLarge(f"The text is longer than {MAX_TEXT_BYTES:,} bytes.", field=field)
-    if "\0" in message.text:
-        raise InvalidRequest("The text holds a NUL character.", field=field)
-    return message
-
-
 def _invalid(error: ValidationError) -> InvalidRequest:
     problem = error.errors()[0]
     field = ".".join(str(part) for part in problem["loc"])
@@ -161,7 +167,7 @@ def idempotency(request: Request, message: Message) -> Idempotency | None:
         return None
     if not 0 < len(key) <= MAX_KEY_LENGTH:
         raise InvalidRequest(f"The key must have 1 to {MAX_KEY_LENGTH} characters.", field="Idempotency-Key")
-    content = json.dumps([[part.media_type, part.text] for part in message.parts])
+    content = json.dumps([fingerprint(part) for part in message.parts])
     return Idempotency(key, hashlib.sha256(content.encode()).hexdigest())
 
 
