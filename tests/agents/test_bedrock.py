@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from hector.agents.base import Text, Truncated
 from hector.errors import AgentError
 from hector.model import StopReason, Usage
-from tests.agents.wires import WIRES, BedrockWire, Wire, model_server, outputs, streaming
+from tests.agents.wires import TURN, WIRES, BedrockWire, Wire, model_server, outputs, streaming
 from tests.support import wait_until
 
 MODEL = "eu.anthropic.claude-sonnet-4-5-v1:0"
@@ -138,6 +140,35 @@ async def test_a_damaged_frame_is_a_failure(wire: Wire) -> None:
     *_, last = wire.pieces("text")
     async with model_server(wire, streaming(wire, [last[:-1] + bytes([last[-1] ^ 1])])) as url:
         assert (await failure(wire, url)).code == "model_bad_answer"
+
+
+async def test_a_cancel_before_the_answer_begins_is_heard_at_once_and_closes_the_connection_when_it_does(
+    wire: Wire,
+) -> None:
+    called, closed = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: Request) -> Response:
+        async def frames() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield wire.pieces("word")[-1]
+                    await asyncio.sleep(0.01)
+            finally:
+                closed.set()
+
+        called.set()
+        await asyncio.sleep(0.5)
+        return StreamingResponse(frames(), media_type=wire.media_type)
+
+    async with model_server(wire, answer) as url:
+        agent = wire.agent(url)
+        waiting = asyncio.ensure_future(anext(agent.answer(TURN)))
+        await called.wait()
+        waiting.cancel()
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert done
+        await asyncio.wait_for(closed.wait(), 2)
+        await agent.aclose()
 
 
 async def test_no_thread_is_left_after_an_answer(wire: Wire) -> None:

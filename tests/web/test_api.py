@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from hector.agents.base import Turn
+from hector.agents.base import Truncated, Turn
+from hector.model import StopReason
 from hector.services import Services
 from hector.stores.memory import MemoryStore
 from tests.support import ManualClock, frames, services_with, serving
@@ -418,3 +419,16 @@ async def test_what_an_agent_says_can_be_sent_whatever_it_is() -> None:
         stream = await client.post("/agents/my_agent/message/stream", json=MESSAGE)
         texts = [frame.data["message"]["parts"][0]["text"] for frame in frames(stream.text)[:-1]]
         assert texts == ["line\nbreak", "\r\n\r\n", "data: x\n\n", "\ufffd", "\u2028", "😀", "end"]
+
+
+async def test_an_answer_that_was_cut_says_so_in_the_task_and_in_the_stream() -> None:
+    async def answer(turn: Turn) -> AsyncIterator[object]:
+        yield "half"
+        yield Truncated(StopReason.MAX_TOKENS)
+
+    async with serving(services_with(agent=answer)) as client:
+        stream = await client.post("/agents/my_agent/message/stream", json=MESSAGE)
+        *_, last = frames(stream.text)
+        assert last.data["status"] == {"state": "completed", "stop_reason": "max_tokens"}
+        task = (await client.get(f"/tasks/{last.data['task_id']}")).json()
+        assert (task["status"]["state"], task["stopReason"]) == ("completed", "max_tokens")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 
 from hector.errors import ModelError
@@ -115,7 +116,8 @@ def retry_after(header: str | None) -> float | None:
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:
