@@ -81,6 +81,12 @@ async def test_the_sdk_is_not_installed(wire: Wire, monkeypatch: pytest.MonkeyPa
     assert "pip install 'hector-serverless[bedrock]'" in error.message
 
 
+async def test_a_botocore_without_the_service(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.loaders.Loader.list_available_services", lambda *_: ["dynamodb"])
+    error = await failure(wire)
+    assert (error.code, "bedrock-runtime" in error.message) == ("sdk_missing", True)
+
+
 async def test_an_endpoint_that_is_no_url(wire: Wire) -> None:
     assert (await failure(wire, "http://")).code == "model_misconfigured"
 

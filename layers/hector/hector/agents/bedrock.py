@@ -198,6 +198,8 @@ def _translated(error: Exception) -> ModelError | None:
     name = type(error).__name__
     if name in _NO_CREDENTIALS:
         return no_credentials(f"Bedrock needs AWS credentials ({error}): {_KEYS}.")
+    if name == "UnknownServiceError":  # a botocore that was trimmed, or is too old
+        return sdk_missing("botocore with the service bedrock-runtime", "bedrock")
     if name == "ParamValidationError":
         return misconfigured(f"The request is not one that Bedrock takes: {error}")
     if {cls.__name__ for cls in type(error).__mro__} & {"ParserError", "ResponseParserError"}:

@@ -1,4 +1,4 @@
-"""An agent that is a Python callable: `answer(turn)` returns or yields text (or `Progress`, `Usage`), sync or async.
+"""An agent that is a Python callable, sync or async: `answer(turn)` returns or yields text or what `hector.agents` has.
 
 Synchronous callables run in a thread of their own, so they may block. Python cannot interrupt a thread: when such a
 turn is canceled or times out, its thread is abandoned and what it still yields is dropped.
@@ -67,7 +67,7 @@ def _output(item: Any) -> Output:
         return Text(item)
     if isinstance(item, Text | Progress | Usage | Truncated):
         return item
-    raise TypeError(f"answer(turn) must give str, Text, Progress or Usage, not {type(item).__name__}")
+    raise TypeError(f"answer(turn) must give str, Text, Progress, Usage or Truncated, not {type(item).__name__}")
 
 
 def _items(result: Any) -> Iterator[Any]:
