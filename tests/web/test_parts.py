@@ -73,6 +73,7 @@ async def test_base64_is_read_in_either_alphabet_padded_or_not(raw: str) -> None
         ({"type": "text", "raw": BASE64, "mediaType": "image/png"}, "type", "is text, but the part has raw"),
         ({"raw": BASE64}, "mediaType", "say what the file is"),
         ({"raw": BASE64, "mediaType": "png"}, "mediaType", "must be a media type"),
+        ({"raw": BASE64, "mediaType": "image/p\u017fg"}, "mediaType", "must be a media type"),
         ({"raw": "§", "mediaType": "image/png"}, "raw", "is not base64"),
         ({"raw": "a", "mediaType": "image/png"}, "raw", "is not base64"),
         ({"raw": "===", "mediaType": "image/png"}, "raw", "is empty"),
