@@ -12,7 +12,7 @@ from hector.agents.base import Progress, Turn
 from hector.errors import IdempotencyKeyReused, NotFound, SessionBusy, TaskNotCancelable
 from hector.model import EventKind, Message, Role, TaskState, Usage
 from hector.producer import MAX_OUTPUT_BYTES
-from hector.stores.base import Idempotency, Store
+from hector.stores.base import Idempotency, Outcome, Store
 from hector.stores.memory import MemoryStore
 from tests.support import ALICE, BOB, ManualClock, ask, events_of, new_session, said, services_with, wait_until
 
@@ -356,3 +356,14 @@ async def test_no_work_is_left_after_a_drain() -> None:
     await services.turns.start(ALICE, session_id, said("count to 20 every 5 ms"))
     await services.turns.drain()
     await wait_until(lambda: asyncio.all_tasks() == before, 1)
+
+
+async def test_a_task_that_was_closed_by_somebody_else_leaves_the_session_free(store: Store) -> None:
+    services = services_with(store)
+    session_id = await new_session(services)
+    task = await services.turns.start(ALICE, session_id, said("count to 5 every 50 ms"))
+    lease = next(iter(services.turns._running.values()))._lease
+    await store.commit(lease, Outcome(TaskState.CANCELED, 0), nonce="somebody else")
+    await services.turns.drain()
+    assert (await ask(services, session_id, "go on")).state is TaskState.COMPLETED
+    assert (await store.read_task(ALICE, task.id)).state is TaskState.CANCELED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from hector.config import load
 from hector.config.duration import parse_duration
@@ -18,6 +20,7 @@ from hector.config.settings import (
     PythonLLM,
 )
 from hector.errors import ConfigError
+from hector.wiring import build
 
 FULL = """\
 llms:
@@ -64,13 +67,13 @@ def test_every_setting_is_read() -> None:
     settings = load()
     assert settings.llms == {
         "local": OpenAILLM(
-            type="openai", base_url="http://127.0.0.1:11434/v1", model="smollm2", api_key="none",
+            type="openai", base_url="http://127.0.0.1:11434/v1", model="smollm2", api_key=SecretStr("none"),
             temperature=1, max_tokens=100,
         ),
         "mine": PythonLLM(type="python", target="my_module:answer"),
         "offline": BuiltinLLM.model_validate({"type": "builtin", "delay": "20ms"}),
         "claude": AnthropicLLM(
-            type="anthropic", model="claude-sonnet-4-5", api_key="none", base_url="https://proxy.example",
+            type="anthropic", model="claude-sonnet-4-5", api_key=SecretStr("none"), base_url="https://proxy.example",
             temperature=0, max_tokens=4096,
         ),
         "amazon": BedrockLLM(
@@ -115,7 +118,7 @@ def test_streaming_can_be_set_for_all_agents_at_once() -> None:
         (', target: "my_module:answer"', "", "hector.yaml:4: llms.mine.target: this key is missing"),
         ("llm: mine", "llm: mime", "hector.yaml:19: agents.other.llm: there is no llm 'mime'; did you mean 'mine'?"),
         ("messages: 12", "messages: many", "hector.yaml:17: agents.support_agent.memory.messages: input should be a"),
-        ("messages: 12", "messages: true", "hector.yaml:17: agents.support_agent.memory.messages: input should be a"),
+        ("messages: 12", "messages: true", "agents.support_agent.memory.messages: this must be a whole number"),
         ("1h30m", "soon", "hector.yaml:18: agents.support_agent.turns.timeout: 'soon' is not a duration"),
         ("policy: reject", "policy: rejct", "turns.policy: 'rejct' is not valid; valid: 'reject'"),
         ("backend: dynamodb", "backend: dynamo", "hector.yaml:20: session_store.backend: unknown backend 'dynamo'; did"
@@ -155,7 +158,7 @@ def test_environment_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) ->
         "agents:\n  a:\n    llm: m\n    memory:\n      messages: ${MESSAGES}\n"
     )
     settings = load()
-    assert settings.llms["m"] == OpenAILLM(type="openai", model="a${b}", api_key="secret: value")
+    assert settings.llms["m"] == OpenAILLM(type="openai", model="a${b}", api_key=SecretStr("secret: value"))
     assert settings.agents["a"].memory.messages == 7
 
 
@@ -200,7 +203,65 @@ def test_durations(text: str | int, millis: int) -> None:
     assert parse_duration(text) == millis
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 s", "-5s", "s", True, None, -1, "1h30", float("inf"), float("nan")])
+@pytest.mark.parametrize("text", ["", "5", "5 s", "-5s", "s", True, None, -1, "1h30", float("nan")])
 def test_what_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "d", "40000d", 1e300, float("inf")])
+def test_what_is_too_long(text: object) -> None:
+    with pytest.raises(ValueError, match="more than 100 years"):
+        parse_duration(text)
+
+
+def test_a_key_of_digits_is_a_text_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "0123\n")
+    Path("hector.yaml").write_text(
+        "llms:\n  m:\n    type: openai\n    model: x\n    api_key: ${TEST_KEY}\nagents: {a: {llm: m}}\n"
+    )
+    settings = load()
+    llm = settings.llms["m"]
+    assert isinstance(llm, OpenAILLM)
+    assert llm.api_key.get_secret_value() == "0123"
+    assert "0123" not in repr(settings)
+    monkeypatch.setenv("TEST_KEY", "schlüssel")
+    with pytest.raises(ConfigError, match="characters that no key can have") as raised:
+        load()
+    assert "schlüssel" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["when: 2024-13-45", "x: !!int abc", "x: 0x_", "x: &a [*a]", "x: " + "[" * 100 + "]" * 100, "? [a]\n: b", "\tx: 1"],
+)
+def test_strange_yaml_is_a_problem_of_the_file(text: str) -> None:
+    assert problem(text).startswith("hector.yaml")
+
+
+def test_an_alias_is_filled_in_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "secret")
+    Path("hector.yaml").write_text(
+        "llms:\n  m: {type: openai, model: &name '$${TEST_KEY}', api_key: *name}\nagents: {a: {llm: m}}\n"
+    )
+    assert load().llms["m"] == OpenAILLM(type="openai", model="${TEST_KEY}", api_key=SecretStr("${TEST_KEY}"))
+
+
+def test_a_target_is_found_beside_the_file_and_its_mistakes_have_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("elsewhere").mkdir()
+    Path("elsewhere/beside_module.py").write_text("def answer(turn): return 'hi'\n")
+    Path("elsewhere/broken_module.py").write_text("def answer(turn) return\n")
+    text = 'llms:\n  mine: {type: python, target: "TARGET"}\nagents: {a: {llm: mine}}\n'
+    file = Path("elsewhere/hector.yaml")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for target, says in [
+        ("broken_module:answer", "llms.mine.target: cannot import 'broken_module': SyntaxError"),
+        ("beside_module:nothing", "llms.mine.target: module 'beside_module' has no function 'nothing'"),
+        ("..x:y", "llms.mine.target: cannot import '..x'"),
+    ]:
+        file.write_text(text.replace("TARGET", target))
+        with pytest.raises(ConfigError) as raised:
+            build(load(str(file)))
+        assert raised.value.message.startswith(f"elsewhere/hector.yaml:2: {says}")
+    file.write_text(text.replace("TARGET", "beside_module:answer"))
+    assert list(build(load(str(file))).agents) == ["a"]

@@ -114,6 +114,8 @@ async def test_all_three_streams_carry_the_same_frames(client: httpx.AsyncClient
     assert streamed.headers["cache-control"] == "no-cache"
     assert streamed.text.startswith(": ok\n\n"), "bytes flow before the first token"
     *_, last = frames(streamed.text)
+    assert streamed.headers["hector-task-id"] == last.data["task_id"]
+    assert streamed.headers["hector-session-id"] == session_id
     replayed = await client.get(f"/tasks/{last.data['task_id']}/stream")
     assert replayed.text == streamed.text
     named = await client.post("/agents/my_agent/message/stream", json=MESSAGE)
@@ -239,6 +241,9 @@ async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, i
         (b'{"agentId": "my_agent", "ttl": 0}', 400, "ttl", "greater than 0"),
         (b'{"agentId": "my_agent", "ttl": "9999d"}', 400, "ttl", "longer than"),
         (b'{"agentId": "my_agent", "metadata": []}', 400, "metadata", "dictionary"),
+        (b'{"agentId": "my_agent", "metadata": {"x": 1e400}}', 400, None, "not JSON"),
+        (b'{"agentId": "my_agent", "metadata": ' + b'{"x":' * 200 + b"1" + b"}" * 200 + b"}", 400, None, "too deeply"),
+        (b'{"agentId": "my_agent", "ttl": "' + b"9" * 400 + b'd"}', 400, "ttl", "too long"),
         (b'{"agentId": "my_agent", "metadata": {"x": "' + b"x" * 20_000 + b'"}}', 413, "metadata", "larger than"),
         (b'{"agentId": "' + b"x" * 30_000_000 + b'"}', 413, None, "larger than"),
     ],
@@ -286,6 +291,7 @@ async def test_a_bad_task_is_refused_before_anything_is_written(
         ({"message": {"parts": [{"type": "text"}]}}, "message.parts.0.text"),
         ({"message": {"parts": [{"type": "file", "text": "x"}]}}, "message.parts.0.type"),
         ({"contextId": 7}, "contextId"),
+        ({"contextId": ""}, "contextId"),
         ({"contextId": "a", "message": {"parts": [{"text": "x"}], "contextId": "b"}}, "contextId"),
     ],
 )
@@ -295,7 +301,7 @@ async def test_a_bad_message_names_its_field(client: httpx.AsyncClient, change: 
         assert_problem(response, 400, "invalid_request", field)
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "x", "-1", "1.5", "", "9" * 5000, "٣"])
+@pytest.mark.parametrize("limit", ["0", "101", "0000000011111", "x", "-1", "1.5", "", "9" * 5000, "٣"])
 async def test_a_bad_limit_is_named(client: httpx.AsyncClient, limit: str) -> None:
     assert_problem(await client.get("/sessions", params={"limit": limit}), 400, "invalid_request", "limit")
 
@@ -306,7 +312,9 @@ async def test_a_foreign_cursor_is_named(client: httpx.AsyncClient) -> None:
 
 async def test_unknown_routes_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get("/nothing"), 404, "not_found", says="GET /docs lists the routes")
-    assert_problem(await client.put("/sessions"), 405, "method_not_allowed", says="PUT is not possible")
+    refused = await client.put("/sessions")
+    assert_problem(refused, 405, "method_not_allowed", says="PUT is not possible")
+    assert refused.headers["allow"] == "GET, POST"
     assert_problem(await client.get("/tasks"), 400, "invalid_request", "sessionId")
 
 
@@ -319,9 +327,10 @@ async def test_a_bug_is_a_problem_document_without_details(services: Services, m
 
     transport = httpx.ASGITransport(whole_app(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        response = await client.get("/sessions")
+        response = await client.get("/sessions", headers={"Origin": "https://app.example.com"})
     assert_problem(response, 500, "internal", says="RuntimeError")
     assert "secret" not in response.text
+    assert response.headers["access-control-allow-origin"] == "*", "a browser's script may read it"
 
 
 async def test_one_second_past_its_expiry_a_session_is_not_found_on_every_route() -> None:

@@ -8,6 +8,7 @@ HectorError
 ├── NotFound                    no such thing, or not the caller's
 ├── SessionBusy                 the session has an open turn
 ├── TaskNotCancelable           the task has already ended
+├── Stopping                    this server is going, and takes no more turns
 ├── StoreUnavailable            the session store cannot be reached or is not set up
 ├── LeaseLost                   this worker may write nothing more (internal)
 ├── TaskClosed                  the task already has its final status (internal)
@@ -91,6 +92,11 @@ class SessionBusy(HectorError):
 class TaskNotCancelable(HectorError):
     code = "task_not_cancelable"
     status = 409
+
+
+class Stopping(HectorError):
+    code = "stopping"
+    status = 503
 
 
 class StoreUnavailable(HectorError):

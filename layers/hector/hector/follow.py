@@ -9,18 +9,28 @@ from dataclasses import replace
 from hector.errors import NotFound
 from hector.live import LiveLogs
 from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, terminal_event
+from hector.recovery import WORKER_LOST, Recovery
 from hector.stores.base import Store
-from hector.turns import WORKER_LOST, Turns
 
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.3
 
 
 class Follow:
-    def __init__(self, store: Store, live: LiveLogs, turns: Turns) -> None:
+    def __init__(self, store: Store, live: LiveLogs, recovery: Recovery) -> None:
         self._store = store
         self._live = live
-        self._turns = turns
+        self._recovery = recovery
+
+    async def task(self, principal: Principal, task_id: str) -> Task:
+        """The task; one whose worker is gone is ended first. Raises NotFound."""
+        task = await self._store.read_task(principal, task_id)
+        if not task.state.terminal and self._live.get(task_id) is None:
+            page = await self._store.read_events(principal, task_id, after=0, limit=1)
+            if page.lost or (not page.open and self._recovery.is_orphan(task)):
+                await self._recovery.close(principal, task_id)
+                task = await self._store.read_task(principal, task_id)
+        return task
 
     async def events(
         self, principal: Principal, task: Task, *, after: int = 0
@@ -31,43 +41,33 @@ class Follow:
         whose cursor lies beyond what a crash left gets a `reset` first. The task of a session that is erased meanwhile
         ends as canceled.
         """
-        task_id = task.id
         cursor = after
-        log = self._live.get(task_id)
+        log = self._live.get(task.id)
         if log is not None:
             while batch := await log.after(cursor):
                 yield batch
                 cursor = batch[-1].number
-            if log.task is not None:
-                task = log.task
+            task = log.task or task
         try:
+            delay = _FIRST_POLL_SECONDS
             while not task.state.terminal or cursor < task.last_event:
-                page, delay = await self._store.read_events(principal, task_id, after=cursor), _FIRST_POLL_SECONDS
-                while not page.events and page.open:
-                    if page.lost:
-                        await self._turns.close_lost(principal, task_id)
-                    else:
-                        await asyncio.sleep(delay)
-                        delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
-                    page = await self._store.read_events(principal, task_id, after=cursor)
+                page = await self._store.read_events(principal, task.id, after=cursor)
                 if page.events:
                     yield page.events
                     cursor = page.events[-1].number
+                    delay = _FIRST_POLL_SECONDS
                 elif task.state.terminal:
                     break
                 else:
-                    task = await self._store.read_task(principal, task_id)
+                    if page.lost or not page.open:
+                        task = await self.task(principal, task.id)
                     if not task.state.terminal:
-                        await asyncio.sleep(_FIRST_POLL_SECONDS)
+                        await asyncio.sleep(delay)
+                        delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
         except NotFound:
             task = replace(_erased(task), last_event=cursor)
         if ending := _ending(task, cursor):
             yield ending
-
-    @staticmethod
-    def seen_all(task: Task, cursor: int) -> bool:
-        """Whether a reader at this cursor has seen the task end, so that nothing is left to tell."""
-        return task.state.terminal and not _ending(task, cursor)
 
     async def ended(self, principal: Principal, task: Task) -> Task:
         """The task once it has ended, as it was when the principal read or started it before."""
@@ -83,9 +83,17 @@ class Follow:
         except NotFound:
             return _erased(task)
 
+    @staticmethod
+    def seen_all(task: Task, cursor: int) -> bool:
+        """Whether a reader at this cursor has seen the task end, so that nothing is left to tell."""
+        return task.state.terminal and not _ending(task, cursor)
+
 
 def _ending(task: Task, cursor: int) -> list[Event]:
-    """The terminal event, if the reader has not seen it; after a `reset` if it has seen what a crash took back."""
+    """The terminal event, if the reader has not seen it; after a `reset` if it has seen what a crash took back.
+
+    After a crash, a cursor with the terminal event's number may mean an event that was lost: so it is told once more.
+    """
     terminal = terminal_event(task)
     if cursor <= task.last_event:
         return [terminal]

@@ -22,6 +22,9 @@ class LiveLog:
         self._waiting = 0
 
     def append(self, event: Event) -> None:
+        """Events that come after `close` are dropped: the task's end has been told by then."""
+        if self.closed:
+            return
         self.events.append(event)
         self._wake()
 
@@ -66,5 +69,6 @@ class LiveLogs:
     def get(self, task_id: str) -> LiveLog | None:
         return self._logs.get(task_id)
 
-    def forget(self, task_id: str) -> None:
-        self._logs.pop(task_id, None)
+    def forget(self, task_id: str, log: LiveLog) -> None:
+        if self._logs.get(task_id) is log:
+            del self._logs[task_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -34,11 +35,15 @@ RENEW_SECONDS = 5.0
 CANCEL_POLL_SECONDS = 0.5
 FIRST_FLUSH_SECONDS = 0.1
 LONGEST_FLUSH_SECONDS = 1.0
-FLUSH_BYTES = 16_384
+FLUSH_CHARACTERS = 16_384
 MAX_OUTPUT_BYTES = 150_000
-ABANDON_SECONDS = 0.3
+MAX_NOTE_CHARACTERS = 2_000
+ABORT_SECONDS = 0.3
+"""How long the end of a stopped turn waits for its agent."""
+CLEAN_UP_SECONDS = 5.0
+"""How long a stopped agent may take to close what it opened."""
 _COURTESY = 16
-"""Events after which an agent that never waits lets others run."""
+"""Pieces after which an agent that never waits lets others run."""
 
 
 class Stop(Enum):
@@ -66,12 +71,12 @@ class Producer:
     """
 
     def __init__(self, store: Store, log: LiveLog, lease: Lease, limits: Limits) -> None:
+        self.log = log
         self._store = store
-        self._log = log
         self._lease = lease
         self._limits = limits
         self._flushed = 0
-        self._pending_bytes = 0
+        self._pending_characters = 0
         self._flush_at = 0.0
         self._interval = FIRST_FLUSH_SECONDS
         self._texts: list[str] = []
@@ -79,6 +84,7 @@ class Producer:
         self._usage: Usage | None = None
         self._stop_reason: StopReason | None = None
         self._stopping: Stop | None = None
+        self._over = False
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -94,53 +100,73 @@ class Producer:
         answering.add_done_callback(lambda _: self._wake.set())
         try:
             stop = await self._keep(answering)
-            error = await _end(answering)
+            error = await _abort(answering)
+            self._over = True
             if stop is not Stop.LOST:
                 task = await self._finish(self._outcome(stop, error))
         except (LeaseLost, TaskClosed, NotFound) as lost:
             logger.warning("task %s goes on without this worker: %s", turn.task_id, lost)
         except HectorError as failure:
             logger.error("task %s could not be ended: %s", turn.task_id, failure)
+        except Exception:
+            logger.exception("task %s could not be ended", turn.task_id)
         finally:
-            answering.cancel()
-            self._log.close(task)
+            self._over = True
+            self.log.close(task)
+            await _clean_up(answering)
 
     async def _answer(self, agent: Agent, turn: Turn) -> None:
-        async with aclosing(agent.answer(turn)) as outputs:
-            async for output in outputs:
-                match output:
-                    case Text(text):
-                        self._say(text)
-                    case Progress(note, fraction):
-                        self._append(EventKind.STATUS, clean_text(note), TaskState.WORKING, fraction)
-                    case Usage():
-                        self._usage = output
-                    case Truncated(reason):
-                        self._stop_reason = reason
-                if len(self._log.events) % _COURTESY == 0:
-                    await asyncio.sleep(0)
+        pieces = 0
+        try:
+            async with aclosing(agent.answer(turn)) as outputs:
+                async for output in outputs:
+                    if self._over:
+                        return
+                    match output:
+                        case Text(text):
+                            self._say(text)
+                        case Progress(note, fraction):
+                            self._note(note, fraction)
+                        case Usage():
+                            self._usage = output
+                        case Truncated(reason):
+                            self._stop_reason = reason
+                    pieces += 1
+                    if pieces % _COURTESY == 0:
+                        await asyncio.sleep(0)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Raised in a task, these would end the whole server.
+            raise RuntimeError(f"the agent raised {type(error).__name__}") from error
 
     def _say(self, text: str) -> None:
-        if not text:
-            return
-        text = clean_text(text)
+        if text:
+            text = clean_text(text)
+            self._measure(text)
+            self._texts.append(text)
+            if self._limits.streams:
+                self._append(EventKind.MESSAGE, text)
+
+    def _note(self, note: str, fraction: float | None) -> None:
+        note = clean_text(note)[:MAX_NOTE_CHARACTERS]
+        self._measure(note)
+        known = fraction is not None and math.isfinite(fraction)
+        self._append(EventKind.STATUS, note, TaskState.WORKING, min(max(fraction or 0.0, 0.0), 1.0) if known else None)
+
+    def _measure(self, text: str) -> None:
         self._output_bytes += len(text.encode())
         if self._output_bytes > MAX_OUTPUT_BYTES:
             raise AgentError("answer_too_long", f"The answer was cut off: it grew beyond {MAX_OUTPUT_BYTES:,} bytes.")
-        self._texts.append(text)
-        if self._limits.streams:
-            self._append(EventKind.MESSAGE, text)
 
     def _append(
         self, kind: EventKind, text: str, state: TaskState | None = None, fraction: float | None = None
     ) -> None:
-        log = self._log
+        log = self.log
         if len(log.events) == self._flushed:
             self._flush_at = self._loop.time() + self._interval
             self._wake.set()
         log.append(Event(len(log.events) + 1, kind, text, state, fraction))
-        self._pending_bytes += len(text)
-        if self._pending_bytes >= FLUSH_BYTES:
+        self._pending_characters += len(text)
+        if self._pending_characters >= FLUSH_CHARACTERS:
             self._flush_at = 0.0
             self._wake.set()
 
@@ -158,7 +184,7 @@ class Producer:
                 return self._stopping
             if now >= ends_at:
                 return Stop.TIMEOUT
-            pending = len(self._log.events) > self._flushed
+            pending = len(self.log.events) > self._flushed
             try:
                 if (pending and now >= self._flush_at) or now >= renew_at:
                     await self._flush()
@@ -177,7 +203,7 @@ class Producer:
             if self._lease.cancel_requested:
                 return Stop.CANCELED
             due = min(ends_at, renew_at, poll_at)
-            if len(self._log.events) > self._flushed:
+            if len(self.log.events) > self._flushed:
                 due = min(due, self._flush_at)
             await self._sleep_until(due)
         return None
@@ -191,11 +217,11 @@ class Producer:
 
     async def _flush(self) -> None:
         """Write what is pending, in batches of a bounded size; with nothing pending, renew the lease."""
-        events = self._log.events[self._flushed :]
-        self._pending_bytes = 0
+        events = self.log.events[self._flushed :]
+        self._pending_characters = 0
         while True:
             size = count = 0
-            while count < len(events) and (size := size + len(events[count].text)) <= 4 * FLUSH_BYTES:
+            while count < len(events) and (size := size + len(events[count].text)) <= 4 * FLUSH_CHARACTERS:
                 count += 1
             batch, events = events[: max(count, 1)], events[max(count, 1) :]
             self._lease = await self._store.append_events(self._lease, batch, extend=LEASE)
@@ -215,9 +241,7 @@ class Producer:
         elif stop is Stop.TIMEOUT:
             problem = TaskError("timeout", f"The agent did not finish within {self._limits.seconds:g} seconds.")
         elif stop is Stop.WORKER_STOPPED:
-            problem = TaskError(
-                "worker_stopped", "The server was stopped while the agent was answering. Send it again."
-            )
+            problem = TaskError("worker_stopped", "The server was stopped in the middle of this answer. Send it again.")
         elif isinstance(error, AgentError):
             problem = TaskError(error.code, error.message)
         elif error is not None:
@@ -228,7 +252,7 @@ class Producer:
         output = Message.of(Role.AGENT, text) if text else None
         return Outcome(
             state,
-            len(self._log.events),
+            len(self.log.events),
             output,
             self._usage,
             problem,
@@ -241,24 +265,36 @@ class Producer:
         give_up_at = self._loop.time() + LEASE / 1000
         while True:
             try:
-                if len(self._log.events) > self._flushed:
+                if len(self.log.events) > self._flushed:
                     await self._flush()
                 task = await self._store.commit(self._lease, outcome, nonce=nonce)
+                # The session is free before the end is told: who has seen the end can send the next message.
                 await self._store.release(self._lease)
                 return task
+            except (TaskClosed, NotFound):
+                await self._store.release(self._lease)
+                raise
             except StoreUnavailable:
                 if self._loop.time() >= give_up_at:
                     raise
                 await asyncio.sleep(CANCEL_POLL_SECONDS)
 
 
-async def _end(answering: asyncio.Task[None]) -> BaseException | None:
+async def _abort(answering: asyncio.Task[None]) -> BaseException | None:
     """Abort the answer if it is not complete; what it raised, if it raised by itself."""
     if not answering.done():
         answering.cancel()
-        await asyncio.wait({answering}, timeout=ABANDON_SECONDS)
+        await asyncio.wait({answering}, timeout=ABORT_SECONDS)
     if not answering.done():
-        logger.warning("%s ignores being canceled and is abandoned", answering.get_name())
-        answering.add_done_callback(lambda done: done.cancelled() or done.exception())
         return None
     return asyncio.CancelledError() if answering.cancelled() else answering.exception()
+
+
+async def _clean_up(answering: asyncio.Task[None]) -> None:
+    """Let an aborted agent close what it opened. One that will not end is left behind."""
+    if not answering.done() and not answering.cancelling():
+        answering.cancel()
+    await asyncio.wait({answering}, timeout=CLEAN_UP_SECONDS)
+    if not answering.done():
+        logger.warning("%s ignores being canceled and is left behind", answering.get_name())
+    answering.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hector.agents.base import ServedAgent
 from hector.config.settings import Settings
 from hector.follow import Follow
 from hector.stores.base import Store
-from hector.turns import ServedAgent, Turns
+from hector.turns import Turns
 
 HEARTBEAT_SECONDS = 10.0
 

@@ -8,42 +8,19 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hector.agents.base import Agent, Turn
-from hector.errors import HectorError, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
+from hector.agents.base import ServedAgent, Turn
+from hector.concurrency import side_by_side
+from hector.errors import HectorError, InvalidRequest, LostTurn, NotFound, SessionBusy, Stopping
 from hector.history import conversation, turns_needed
 from hector.live import LiveLogs
-from hector.model import (
-    EventKind,
-    Message,
-    Principal,
-    Role,
-    Session,
-    Task,
-    TaskError,
-    TaskState,
-    new_session_id,
-    new_task_id,
-    session_id_of,
-)
-from hector.producer import LEASE, Limits, Producer
-from hector.stores.base import Clock, Idempotency, Lease, Outcome, Store
+from hector.model import Message, Principal, Session, Task, TaskState, new_session_id, new_task_id
+from hector.producer import CLEAN_UP_SECONDS, LEASE, Limits, Producer
+from hector.recovery import Recovery
+from hector.stores.base import Clock, Idempotency, Lease, Store
 
-_CLAIM_ATTEMPTS = 3
-WORKER_LOST = "worker_lost"
-
-
-@dataclass(frozen=True, slots=True)
-class ServedAgent:
-    """An agent with the settings that its turns run under; `window` is in messages, `timeout` in seconds."""
-
-    id: str
-    agent: Agent
-    name: str
-    description: str = ""
-    system: str | None = None
-    window: int = 40
-    timeout: float = 600.0
-    streams: bool = True
+_ATTEMPTS = 3
+_MOST_TURNS_AT_FIRST = 50
+"""Turns read before the session's agent is known; one that is shown more reads again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +31,35 @@ class SessionLimits:
     max_age: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A task and the right to run it; no lease means that it is somebody else's to run, or has ended."""
+
+    task: Task
+    nonce: str
+    lease: Lease | None
+
+
 class Turns:
     def __init__(
-        self, store: Store, live: LiveLogs, agents: Mapping[str, ServedAgent], limits: SessionLimits, clock: Clock
+        self,
+        store: Store,
+        live: LiveLogs,
+        recovery: Recovery,
+        agents: Mapping[str, ServedAgent],
+        limits: SessionLimits,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._live = live
+        self._recovery = recovery
         self._agents = agents
         self._limits = limits
         self._now = clock
-        self._shown = max(1, *(turns_needed(agent.window) for agent in agents.values()))
+        shown = max((turns_needed(agent.window) for agent in agents.values()), default=0)
+        self._read_at_first = max(1, min(shown, _MOST_TURNS_AT_FIRST))
         self._running: dict[asyncio.Task[None], Producer] = {}
+        self._stopping = False
 
     def agent(self, agent_id: str) -> ServedAgent:
         """Raises NotFound."""
@@ -101,60 +96,49 @@ class Turns:
         session_id: str,
         message: Message,
         *,
+        agent_id: str | None = None,
         idempotency: Idempotency | None = None,
         seconds_left: float | None = None,
     ) -> Task:
         """Open a turn in a session; it runs on by itself, whoever reads its log.
 
-        Gives back the task, from before if the idempotency key is known. `seconds_left` is how long this process may
-        go on. Raises NotFound, SessionBusy, IdempotencyKeyReused.
+        Gives back the task, from before if the idempotency key is known. `agent_id` is the agent that the session must
+        be with; `seconds_left` is how long this process may go on. Raises NotFound, InvalidRequest, SessionBusy,
+        IdempotencyKeyReused, Stopping.
         """
-        session, ended = await asyncio.gather(
+        session, ended = await side_by_side(
             self._store.read_session(principal, session_id),
-            self._store.read_history(principal, session_id, limit=self._shown),
+            self._store.read_history(principal, session_id, limit=self._read_at_first),
         )
+        if agent_id not in (None, session.agent_id):
+            raise InvalidRequest(f"That session is with agent {session.agent_id!r}.", field="contextId")
         return await self._open(session, ended, message, idempotency, seconds_left)
 
     async def start_new(
-        self,
-        principal: Principal,
-        agent_id: str,
-        message: Message,
-        *,
-        idempotency: Idempotency | None = None,
-        seconds_left: float | None = None,
+        self, principal: Principal, agent_id: str, message: Message, *, seconds_left: float | None = None
     ) -> Task:
-        """Open the first turn of a new session. Raises NotFound for the agent."""
+        """Open the first turn of a new session. Raises NotFound for the agent, Stopping."""
         session = await self.create_session(principal, agent_id)
-        return await self._open(session, [], message, idempotency, seconds_left)
+        return await self._open(session, [], message, None, seconds_left)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
         """Ask the worker to stop; it does within a second. Raises NotFound, TaskNotCancelable."""
         return await self._store.request_cancel(principal, task_id)
-
-    async def close_lost(self, principal: Principal, task_id: str) -> None:
-        """Fail a task whose worker is gone, keeping what it said. Silent if somebody else is doing so, or has."""
-        session_id = session_id_of(task_id) or ""
-        with contextlib.suppress(NotFound, SessionBusy, LostTurn, LeaseLost):
-            lease = await self._store.claim(principal, session_id, task_id, lease=LEASE, nonce=secrets.token_hex(8))
-            try:
-                outcome = await self._salvage(principal, task_id)
-                await self._store.commit(lease, outcome, nonce=secrets.token_hex(8))
-            except TaskClosed:
-                pass
-            finally:
-                await self._store.release(lease)
 
     async def drain(self) -> None:
         """Wait until no turn runs in this process: no work outlives a Lambda invocation."""
         while self._running:
             await asyncio.wait(set(self._running))
 
-    async def stop(self) -> None:
-        """Fail the turns that run in this process, and wait for that."""
+    async def stop(self, grace: float = 0.0) -> None:
+        """Take no more turns. Those that run may go on for `grace` seconds; then they fail, and say so."""
+        self._stopping = True
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=grace)
         for producer in self._running.values():
             producer.stop()
-        await self.drain()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=2 * CLEAN_UP_SECONDS)
 
     async def _open(
         self,
@@ -164,9 +148,33 @@ class Turns:
         idempotency: Idempotency | None,
         seconds_left: float | None,
     ) -> Task:
+        if self._stopping:
+            raise Stopping("This server is being stopped. Send the message again, to another one or in a moment.")
         served = self.agent(session.agent_id)
+        task = self._new_task(session, message)
+        claimed = await (
+            self._submit_and_claim(session, task)
+            if idempotency is None
+            else self._submit_once(session, task, idempotency)
+        )
+        task, lease = claimed.task, claimed.lease
+        if lease is None:
+            return task
+        try:
+            needed = turns_needed(served.window)
+            if lease.head != (ended[-1].turn if ended else 0) or len(ended) < min(needed, lease.head):
+                ended = await self._store.read_history(session.principal, session.id, limit=max(1, needed))
+        except BaseException:
+            await self._take_back(claimed)
+            raise
+        turn = Turn(task.id, lease.session, task.input, conversation(ended, window=served.window), served.system)
+        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
+        self._run(Producer(self._store, self._live.open(task.id), lease, Limits(seconds, served.streams)), served, turn)
+        return task
+
+    def _new_task(self, session: Session, message: Message) -> Task:
         now = self._now()
-        task = Task(
+        return Task(
             id=new_task_id(session.id, now),
             session_id=session.id,
             agent_id=session.agent_id,
@@ -175,19 +183,6 @@ class Turns:
             created_at=now,
             updated_at=now,
         )
-        if idempotency is None:
-            lease = await self._submit_and_claim(session, task)
-        else:
-            task, claimed = await self._submit_once(session, task, idempotency)
-            if claimed is None:
-                return task
-            lease = claimed
-        if lease.head != (ended[-1].turn if ended else 0):
-            ended = await self._store.read_history(session.principal, session.id, limit=self._shown)
-        turn = Turn(task.id, lease.session, message, conversation(ended, window=served.window), served.system)
-        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
-        self._run(Producer(self._store, self._live.open(task.id), lease, Limits(seconds, served.streams)), served, turn)
-        return task
 
     def _run(self, producer: Producer, served: ServedAgent, turn: Turn) -> None:
         running = asyncio.create_task(producer.run(served.agent, turn), name=f"turn {turn.task_id}")
@@ -195,11 +190,11 @@ class Turns:
 
         def ended(done: asyncio.Task[None]) -> None:
             del self._running[done]
-            self._live.forget(turn.task_id)
+            self._live.forget(turn.task_id, producer.log)
 
         running.add_done_callback(ended)
 
-    async def _submit_and_claim(self, session: Session, task: Task) -> Lease:
+    async def _submit_and_claim(self, session: Session, task: Task) -> _Claimed:
         """Both writes side by side; if either fails, the other is taken back."""
         if session.open_task_id is not None:
             raise SessionBusy(session.open_task_id)
@@ -207,53 +202,56 @@ class Turns:
         submitted, lease = await asyncio.gather(
             self._store.submit(task, nonce=nonce), self._claim(session, task), return_exceptions=True
         )
-        if isinstance(lease, BaseException):
-            with contextlib.suppress(HectorError):
-                await self._store.discard(task, nonce=nonce)
-            raise lease
-        if isinstance(submitted, BaseException):
-            with contextlib.suppress(HectorError):
-                await self._store.release(lease)
-            raise submitted
-        return lease
+        for failure in (lease, submitted):
+            if isinstance(failure, BaseException):
+                await self._take_back(_Claimed(task, nonce, lease if isinstance(lease, Lease) else None))
+                raise failure
+        assert isinstance(lease, Lease)
+        return _Claimed(task, nonce, lease)
 
-    async def _submit_once(self, session: Session, task: Task, idempotency: Idempotency) -> tuple[Task, Lease | None]:
-        """The task that the key stands for, and its lease if it is for us to run it."""
-        nonce = secrets.token_hex(8)
-        submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
-        task = submitted.task
-        if task.state.terminal:
-            return task, None
-        try:
-            lease = await self._claim(session, task)
-        except SessionBusy as busy:
-            if busy.task_id == task.id:
-                return task, None
-            if submitted.created:
-                await self._store.discard(task, nonce=nonce)
-            raise
-        if not submitted.created:
-            current = await self._store.read_task(session.principal, task.id)
-            if current.state.terminal:
-                await self._store.release(lease)
-                return current, None
-        return task, lease
+    async def _submit_once(self, session: Session, task: Task, idempotency: Idempotency) -> _Claimed:
+        """The task that the key stands for. It is for us to run only if nobody has begun to."""
+        for _ in range(_ATTEMPTS):
+            nonce = secrets.token_hex(8)
+            submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
+            claimed = _Claimed(submitted.task, nonce, None)
+            if submitted.task.state.terminal:
+                return claimed
+            try:
+                claimed = _Claimed(submitted.task, nonce, await self._claim(session, submitted.task))
+                current = await self._store.read_task(session.principal, submitted.task.id)
+            except SessionBusy as busy:
+                if busy.task_id == submitted.task.id:
+                    return claimed
+                await self._take_back(claimed)
+                raise
+            except NotFound:
+                await self._take_back(claimed)
+                continue  # whoever submitted it has taken it back
+            except BaseException:
+                await self._take_back(claimed)
+                raise
+            if not current.state.terminal:
+                return claimed
+            await self._take_back(claimed)
+            return _Claimed(current, nonce, None)
+        raise SessionBusy(task.id)
 
     async def _claim(self, session: Session, task: Task) -> Lease:
         nonce = secrets.token_hex(8)
-        for _ in range(_CLAIM_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             try:
-                return await self._store.claim(session.principal, session.id, task.id, lease=LEASE, nonce=nonce)
+                return await self._store.claim(
+                    session.principal, session.id, task.id, lease=LEASE, nonce=nonce, takeover=False
+                )
             except LostTurn as lost:
-                await self.close_lost(session.principal, lost.task_id)
+                await self._recovery.close(session.principal, lost.task_id)
         raise SessionBusy(task.id)
 
-    async def _salvage(self, principal: Principal, task_id: str) -> Outcome:
-        """The outcome of a turn whose worker is gone: failed, with what its log holds."""
-        texts: list[str] = []
-        last = 0
-        while (page := await self._store.read_events(principal, task_id, after=last)).events:
-            texts += [event.text for event in page.events if event.kind is EventKind.MESSAGE]
-            last = page.events[-1].number
-        error = TaskError(WORKER_LOST, "The worker that was answering is gone. Send the message again.")
-        return Outcome(TaskState.FAILED, last, Message.of(Role.AGENT, "".join(texts)) if texts else None, error=error)
+    async def _take_back(self, claimed: _Claimed) -> None:
+        """As if it had not been asked for: the session is free, and the task gone if we have submitted it."""
+        with contextlib.suppress(HectorError):
+            if claimed.lease is not None:
+                await self._store.release(claimed.lease)
+        with contextlib.suppress(HectorError):
+            await self._store.discard(claimed.task, nonce=claimed.nonce)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hector import config
-from hector.agents.base import Agent
+from hector.agents.base import Agent, ServedAgent
 from hector.config.settings import (
     LLM,
     AnthropicLLM,
@@ -23,9 +23,10 @@ from hector.config.settings import (
 from hector.errors import ConfigError
 from hector.follow import Follow
 from hector.live import LiveLogs
+from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
-from hector.turns import ServedAgent, SessionLimits, Turns
+from hector.turns import SessionLimits, Turns
 
 
 def load(file: str | None = None) -> Services:
@@ -49,7 +50,7 @@ def build(
     settings: Settings, *, store: Store | None = None, clock: Clock = system_clock, heartbeat: float = HEARTBEAT_SECONDS
 ) -> Services:
     """The services of these settings; a `store` given here takes the place of the configured one."""
-    models = {name: _agent(name, llm) for name, llm in settings.llms.items()}
+    models = {name: _agent(settings, name, llm) for name, llm in settings.llms.items()}
     agents = {
         id_: ServedAgent(
             id=id_,
@@ -65,11 +66,13 @@ def build(
     }
     store = store or _store(settings.session_store, clock)
     live = LiveLogs()
-    turns = Turns(store, live, agents, SessionLimits(settings.sessions.ttl, settings.sessions.max_age), clock)
-    return Services(settings, store, agents, turns, Follow(store, live, turns), heartbeat)
+    recovery = Recovery(store, clock)
+    limits = SessionLimits(settings.sessions.ttl, settings.sessions.max_age)
+    turns = Turns(store, live, recovery, agents, limits, clock)
+    return Services(settings, store, agents, turns, Follow(store, live, recovery), heartbeat)
 
 
-def _agent(name: str, llm: LLM) -> Agent:
+def _agent(settings: Settings, name: str, llm: LLM) -> Agent:
     match llm:
         case BuiltinLLM():
             from hector.agents.builtin import BuiltinAgent
@@ -81,7 +84,7 @@ def _agent(name: str, llm: LLM) -> Agent:
             return OpenAIAgent(
                 base_url=llm.base_url,
                 model=llm.model,
-                api_key=llm.api_key,
+                api_key=llm.api_key.get_secret_value(),
                 temperature=llm.temperature,
                 max_tokens=llm.max_tokens,
             )
@@ -90,7 +93,7 @@ def _agent(name: str, llm: LLM) -> Agent:
 
             return AnthropicAgent(
                 model=llm.model,
-                api_key=llm.api_key,
+                api_key=llm.api_key.get_secret_value() if llm.api_key else None,
                 base_url=llm.base_url,
                 temperature=llm.temperature,
                 max_tokens=llm.max_tokens,
@@ -108,12 +111,13 @@ def _agent(name: str, llm: LLM) -> Agent:
         case PythonLLM():
             from hector.agents.python import PythonAgent, load_target
 
-            if os.getcwd() not in sys.path:
-                sys.path.insert(0, os.getcwd())
+            folder = settings.folder or os.getcwd()
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
             try:
                 return PythonAgent(load_target(llm.target))
             except ConfigError as error:
-                raise ConfigError(f"llms.{name}.{error.message}") from error
+                raise settings.error(("llms", name, "target"), error.message) from error
 
 
 def _store(settings: StoreSettings, clock: Clock) -> Store:

@@ -62,3 +62,17 @@ class Agent(Protocol):
 
     async def aclose(self) -> None:
         """Close connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedAgent:
+    """An agent with the settings that its turns run under; `window` is in messages, `timeout` in seconds."""
+
+    id: str
+    agent: Agent
+    name: str
+    description: str = ""
+    system: str | None = None
+    window: int = 40
+    timeout: float = 600.0
+    streams: bool = True

@@ -106,8 +106,8 @@ def broken(error: Exception, where: str) -> ModelError | None:
     if names & {"TimeoutException", "ReadTimeoutError"}:
         return ModelError("model_timeout", f"{where} did not answer in time: try again, or ask for less.")
     if names & {"TransportError", "HTTPClientError", "HTTPError", "OSError"}:
-        detail = f": {error}" if str(error) else ""
-        return ModelError("model_disconnected", f"The connection to {where} broke{detail}. Send it again.")
+        kind = type(error).__name__
+        return ModelError("model_disconnected", f"The connection to {where} broke ({kind}). Send it again.")
     return None
 
 

@@ -60,7 +60,10 @@ class OpenAIAgent:
         }
         self._retries = retries or Retries()
         timeout = httpx.Timeout(idle_timeout, connect=_CONNECT_SECONDS)
-        self._client = httpx.AsyncClient(headers={"Authorization": f"Bearer {api_key}"}, timeout=timeout)
+        # As many connections as there are turns: a limit here would be a silent queue.
+        limits = httpx.Limits(max_connections=None)
+        headers = {"Authorization": f"Bearer {api_key}"}
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
 
     async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         body = {**self._settings, "messages": _messages(turn)}

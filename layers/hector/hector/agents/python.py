@@ -51,14 +51,14 @@ def load_target(target: str) -> Callable[[Turn], Any]:
     """The callable that `module:name` means. Raises ConfigError saying what is wrong with it."""
     module_name, _, name = target.partition(":")
     if not module_name or not name:
-        raise ConfigError(f"target {target!r} must have the form module:function, such as my_module:answer")
+        raise ConfigError(f"{target!r} must have the form module:function, such as my_module:answer")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"target {target!r}: cannot import {module_name!r}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
     function: Callable[[Turn], Any] | None = getattr(module, name, None)
     if not callable(function):
-        raise ConfigError(f"target {target!r}: module {module_name!r} has no function {name!r}")
+        raise ConfigError(f"module {module_name!r} has no function {name!r}")
     return function
 
 

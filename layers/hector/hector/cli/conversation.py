@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-from hector.dialects.native import event_data
+from hector.dialects.native import SESSION_HEADER, TASK_HEADER, event_data
 from hector.errors import HectorError, NotFound
 from hector.model import Message, Principal, Role, TaskState
 from hector.services import Services
@@ -118,14 +118,14 @@ class ServerConversation:
             if not source.response.is_success:
                 await source.response.aread()
                 _refuse(source.response)
+            self._task_id = source.response.headers.get(TASK_HEADER, self._task_id)
+            self._session_id = source.response.headers.get(SESSION_HEADER, self._session_id)
             async for event in source.aiter_sse():
                 yield self._read(event)
 
     def _read(self, event: ServerSentEvent) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(event.data)
         self._last_event = event.id
-        self._task_id = data["task_id"]
-        self._session_id = data.get("context_id", self._session_id)
         return data
 
 

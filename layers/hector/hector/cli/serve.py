@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
 
 import uvicorn
 
@@ -34,9 +33,9 @@ class _Server(uvicorn.Server):
         self._turns = services.turns
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._turns.drain(), SHUTDOWN_SECONDS)
-        await self._turns.stop()
+        stopping = asyncio.create_task(self._turns.stop(SHUTDOWN_SECONDS))
+        while not stopping.done() and not self.force_exit:  # a second Ctrl-C waits for nothing
+            await asyncio.wait({stopping}, timeout=0.1)
         await super().shutdown(sockets)
 
 

@@ -13,6 +13,7 @@ from hector.errors import ConfigError
 Path = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_DEEPEST = 32
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -26,16 +27,19 @@ class Document:
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self._lines: dict[Path, int] = {}
+        self._filled: set[int] = set()
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is not None:
-                self._visit(loader, node, ())
+                self._visit(node, (), ())
             self.data: Any = {} if node is None else loader.construct_document(node)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{name}:{line}: this is not valid YAML: {error.problem}") from None
         except yaml.YAMLError as error:
+            raise ConfigError(f"{name}: this is not valid YAML: {error}") from None
+        except (ValueError, OverflowError) as error:
             raise ConfigError(f"{name}: this is not valid YAML: {error}") from None
         finally:
             loader.dispose()
@@ -50,7 +54,10 @@ class Document:
         key = ".".join(map(str, path))
         return f"{self.name}:{self.line(path)}: {key + ': ' if key else ''}{message}"
 
-    def _visit(self, loader: Any, node: yaml.Node, path: Path) -> None:
+    def _visit(self, node: yaml.Node, path: Path, above: tuple[yaml.Node, ...]) -> None:
+        if node in above or len(above) > _DEEPEST:
+            raise ConfigError(self.error(path, "this is nested too deeply, or contains itself"))
+        above = (*above, node)
         self._lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
@@ -60,14 +67,14 @@ class Document:
                         f"{self.name}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))} stands twice"
                     )
                 self._lines[inner] = key.start_mark.line + 1
-                self._visit(loader, value, inner)
+                self._visit(value, inner, above)
         elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                self._visit(loader, item, (*path, index))
-        elif isinstance(node, yaml.ScalarNode) and "${" in node.value:
+                self._visit(item, (*path, index), above)
+        elif isinstance(node, yaml.ScalarNode) and "${" in node.value and id(node) not in self._filled:
+            self._filled.add(id(node))  # an alias leads here again
             node.value = _VARIABLE.sub(lambda match: self._variable(match, path), node.value)
-            if not node.style:  # plain: what was filled in may be a number
-                node.tag = loader.resolve(yaml.ScalarNode, node.value, (True, False))
+            node.tag = "tag:yaml.org,2002:str"  # an API key of digits is still a text; numbers are read from texts
 
     def _variable(self, match: re.Match[str], path: Path) -> str:
         if match[1]:
@@ -77,9 +84,7 @@ class Document:
             raise ConfigError(self.error(path, f"{match[0]} is not of the form ${{NAME}} or ${{NAME:-default}}"))
         value = os.environ.get(parsed[1]) or parsed[2]
         if value is None:
-            raise ConfigError(
-                self.error(
-                    path, f"the environment variable {parsed[1]} is not set; set it, or write ${{{parsed[1]}:-default}}"
-                )
-            )
+            name = parsed[1]
+            said = f"the environment variable {name} is not set (or empty); set it, or write ${{{name}:-default}}"
+            raise ConfigError(self.error(path, said))
         return value

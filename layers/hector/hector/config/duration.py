@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LONGEST = 100 * 365 * _UNITS["d"]
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
@@ -16,9 +18,15 @@ _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 def parse_duration(value: Any) -> int:
     """Milliseconds. Raises ValueError."""
     if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        return round(sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(value)))
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
-        return round(value * 1000)
+        millis = sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(value))
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        millis = value * 1000
+    else:
+        millis = math.nan
+    if millis <= _LONGEST:
+        return round(millis)
+    if millis > _LONGEST:
+        raise ValueError("a duration of more than 100 years is too long")
     raise ValueError(f"{value!r} is not a duration: write a number of seconds, or a text such as 120s, 24h or 1h30m")
 
 

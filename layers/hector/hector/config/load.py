@@ -50,7 +50,7 @@ def _parse(text: str, name: str) -> Settings:
     ]
     if problems:
         raise ConfigError("\n".join(problems))
-    return settings
+    return settings.found_in(str(File(name).resolve().parent), document.error)
 
 
 def _store(url: str) -> Any:
@@ -101,7 +101,7 @@ def _message(problem: Any) -> str:
             return f"unknown {key} {tag!r}; {nearest(tag, valid)}"
         case "union_tag_not_found":
             return f"the key {context['discriminator']} is missing"
-        case "unknown_key" | "duration" | "store_url":
+        case "unknown_key" | "duration" | "store_url" | "number" | "key":
             return str(problem["msg"])
         case "literal_error":
             return f"{problem['input']!r} is not valid; valid: {context['expected']}"

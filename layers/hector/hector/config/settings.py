@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from hector.config.duration import Duration, PositiveDuration
+from hector.errors import ConfigError
 
+Locate = Callable[[tuple[str | int, ...], str], str]
+"""A message about a key, given by its path, with the key's place in front."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-Positive = Annotated[int, Field(gt=0)]
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise PydanticCustomError("number", "this must be a whole number, not {value}", {"value": repr(value)})
+    return value
+
+
+def _header_value(value: Any) -> Any:
+    """Without the line's end that a key often has in its file. Anything else that no header can hold is refused."""
+    if not isinstance(value, str):
+        return value
+    if not (value.strip().isascii() and value.strip().isprintable()):
+        raise PydanticCustomError("key", "this has characters that no key can have")
+    return value.strip()
+
+
+Number = Annotated[int, BeforeValidator(_no_truth)]
+"""A whole number, or the text of one, as an environment variable gives it."""
+Positive = Annotated[Number, Field(gt=0)]
+Secret = Annotated[SecretStr, BeforeValidator(_header_value)]
 
 
 def nearest(word: str, valid: list[str]) -> str:
@@ -24,7 +48,7 @@ def nearest(word: str, valid: list[str]) -> str:
 class Model(BaseModel):
     """A mapping whose keys are all known; an unknown one is an error that names the nearest valid key."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -49,8 +73,8 @@ class OpenAILLM(Model):
     type: Literal["openai"]
     model: str
     base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://")
-    api_key: str = "none"
-    temperature: Annotated[float, Field(ge=0, le=2, strict=False)] | None = None
+    api_key: Secret = SecretStr("none")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Positive | None = None
 
 
@@ -59,9 +83,9 @@ class AnthropicLLM(Model):
 
     type: Literal["anthropic"]
     model: str
-    api_key: str | None = None
+    api_key: Secret | None = None
     base_url: str | None = Field(default=None, pattern=r"^https?://")
-    temperature: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Positive = 4096
 
 
@@ -71,13 +95,13 @@ class BedrockLLM(Model):
     type: Literal["bedrock"]
     model: str
     region: str | None = None
-    temperature: Annotated[float, Field(ge=0, le=1, strict=False)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Positive | None = None
     endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
 
 
 class PythonLLM(Model):
-    """A Python callable, `module:function`, found beside hector.yaml or on the import path."""
+    """A Python callable, `module:function`, on the import path, or beside the configuration."""
 
     type: Literal["python"]
     target: str
@@ -96,7 +120,7 @@ class Reasoning(Model):
 
 class Memory(Model):
     strategy: Literal["window"] = "window"
-    messages: Annotated[int, Field(ge=0, le=1000)] = 40
+    messages: Annotated[Number, Field(ge=0, le=1000)] = 40
 
 
 class Turns(Model):
@@ -159,6 +183,23 @@ class Settings(Model):
     session_store: StoreSettings = MemoryStoreSettings()
     sessions: Sessions = Sessions()
     public_url: str | None = Field(default=None, pattern=r"^https?://")
+
+    _folder: str = PrivateAttr(default="")
+    _locate: Locate | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> str:
+        """Where the configuration lies; empty if there is none."""
+        return self._folder
+
+    def found_in(self, folder: str, locate: Locate) -> Settings:
+        """These settings, knowing their file."""
+        self._folder, self._locate = folder, locate
+        return self
+
+    def error(self, path: tuple[str | int, ...], message: str) -> ConfigError:
+        """What is wrong with a key, where that only shows when it is used; with its file and line."""
+        return ConfigError(self._locate(path, message) if self._locate else f"{'.'.join(map(str, path))}: {message}")
 
     def streams(self, agent: AgentSettings) -> bool:
         """Whether the agent's answers are streamed: its own setting, else the common one."""

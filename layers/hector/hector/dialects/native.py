@@ -11,8 +11,11 @@ from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
+from hector.agents.base import ServedAgent
 from hector.model import Event, EventKind, Message, Millis, Part, Session, Task, TaskError, session_id_of
-from hector.turns import ServedAgent
+
+TASK_HEADER, SESSION_HEADER = "Hector-Task-Id", "Hector-Session-Id"
+"""Of a stream, known before its first event: who loses the connection that early can resume, cancel, or go on."""
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

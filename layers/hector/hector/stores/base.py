@@ -118,13 +118,15 @@ class Store(Protocol):
     async def discard(self, task: Task, *, nonce: str) -> None:
         """Take back what `submit` recorded under this nonce, as long as nobody has run it."""
 
-    async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
+    async def claim(
+        self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
+    ) -> Lease:
         """Take the lease on the session's open turn; the fence grows by one, the expiry slides.
 
-        An open turn whose lease ran out can be claimed again for the same task only: then its old worker can write
-        nothing more, and a cancel mark stays. The task itself is not looked at, so that it may be submitted side by
-        side: a worker that did not submit it reads it after the claim. Raises NotFound, SessionBusy (a live lease),
-        LostTurn (another task's lease ran out).
+        An open turn whose lease ran out can be claimed again for the same task only, and only with `takeover`: then its
+        old worker can write nothing more, and a cancel mark stays. The task itself is not looked at, so that it may be
+        submitted side by side: a worker that did not submit it reads it after the claim. Raises NotFound, SessionBusy
+        (a live lease), LostTurn (a lease ran out).
         """
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:

@@ -119,7 +119,9 @@ class MemoryStore:
             del record.tasks[task.id], record.nonces[task.id]
             record.keys = {key: value for key, value in record.keys.items() if value[1] != task.id}
 
-    async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
+    async def claim(
+        self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
+    ) -> Lease:
         if session_id_of(task_id) != session_id:
             raise NotFound.task(task_id)
         record = self._record(principal, session_id)
@@ -129,7 +131,7 @@ class MemoryStore:
                 if (record.open_task, record.lease_nonce) == (task_id, nonce):
                     return record.lease(now)
                 raise SessionBusy(record.open_task)
-            if record.open_task != task_id:
+            if record.open_task != task_id or not takeover:
                 raise LostTurn(record.open_task)
         record.open_task = task_id
         record.fence += 1

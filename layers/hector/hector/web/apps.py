@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hector.dialects.native import SESSION_HEADER, TASK_HEADER
 from hector.services import Services
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute, starlette_routes
@@ -20,7 +21,7 @@ CORS = Middleware(
     allow_origins=["*"],
     allow_methods=["GET", "POST", "PATCH", "DELETE"],
     allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"],
-    expose_headers=["Location", "Retry-After"],
+    expose_headers=["Location", "Retry-After", TASK_HEADER, SESSION_HEADER],
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
 from hector.errors import HectorError, SessionBusy
@@ -44,15 +45,26 @@ def _http_error(request: Request, error: Exception) -> Response:
         404: f"There is no route {request.url.path!r}. GET /docs lists the routes.",
         405: f"{request.method} is not possible on {request.url.path!r}.",
     }.get(error.status_code, error.detail)
-    return problem(error.status_code, code, detail, headers=error.headers)
+    headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
+    return problem(error.status_code, code, detail, headers=headers)
 
 
-def _bug(_: Request, error: Exception) -> Response:
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes with the request's path."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)
+
+
+def bug(error: Exception) -> Response:
+    """What nobody thought of; the caller has logged it."""
     return problem(500, "internal", f"The server failed with {type(error).__name__}; its log says more.")
 
 
 EXCEPTION_HANDLERS: dict[Any, ExceptionHandler] = {
     HectorError: _hector_error,
     HTTPException: _http_error,
-    Exception: _bug,
+    Exception: lambda _, error: bug(error),
 }

@@ -10,7 +10,7 @@ import json
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from hector.config.duration import PositiveDuration
 from hector.errors import InputTooLarge, InvalidRequest
@@ -18,6 +18,7 @@ from hector.model import Message
 from hector.stores.base import Idempotency
 from hector.web.parts import fingerprint, input_part, message_of, part_of
 
+MAX_DEPTH = 64
 MAX_BODY_BYTES = 256 * 1024
 MAX_METADATA_BYTES = 16_384
 MAX_KEY_LENGTH = 255
@@ -74,14 +75,14 @@ class InputPart(_Tolerant):
 class InputMessage(_Tolerant):
     role: Literal["user", "ROLE_USER"] = "user"
     parts: Annotated[list[InputPart], Field(min_length=1, max_length=100)]
-    contextId: str | None = None
+    contextId: Annotated[str, Field(min_length=1)] | None = None
 
 
 class SendMessage(_Tolerant):
     """`contextId`, here or in the message, continues a session."""
 
     message: InputMessage
-    contextId: str | None = None
+    contextId: Annotated[str, Field(min_length=1)] | None = None
 
     def to_message(self) -> Message:
         fields = [f"message.parts.{index}" for index in range(len(self.message.parts))]
@@ -110,11 +111,14 @@ async def read_body(request: Request, model: type[B]) -> B:
 async def _read(request: Request) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise InputTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise InputTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise InvalidRequest("The connection was closed before the body was complete.") from None
     return b"".join(chunks)
 
 
@@ -123,7 +127,8 @@ def _parse(raw: bytes) -> Any:
         raise InvalidRequest("The body is empty: send a JSON object.")
     try:
         data = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        json.dumps(data, ensure_ascii=False).encode("utf-8")
+        _check_depth(data)
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
     except UnicodeEncodeError:
@@ -133,6 +138,21 @@ def _parse(raw: bytes) -> Any:
     except ValueError as error:
         raise InvalidRequest(f"The body is not JSON: {error}.") from None
     return data
+
+
+def _check_depth(data: Any) -> None:
+    """Raises RecursionError well before whoever writes the data again would."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -179,7 +199,7 @@ def no_idempotency(request: Request, instead: str) -> None:
 
 def page_limit(request: Request) -> int:
     text = request.query_params.get("limit", "50")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 100):
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= 100):
         raise InvalidRequest(f"limit must be a number from 1 to 100, not {text!r}.", field="limit")
     return int(text)
 

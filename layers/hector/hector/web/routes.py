@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hector.errors import HectorError
 from hector.services import Services
+from hector.web.problems import bug
+
+logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Services, Request], Awaitable[Response]]
 Bound = Callable[[Request], Awaitable[Response]]
@@ -41,7 +47,14 @@ class ApiRoute:
 
     def bound(self, services: Services) -> Bound:
         async def endpoint(request: Request) -> Response:
-            return await self.endpoint(services, request)
+            try:
+                return await self.endpoint(services, request)
+            except (HectorError, HTTPException):
+                raise
+            except Exception as error:
+                # Answered here rather than by the outermost middleware, whose answers no other origin may read.
+                logger.exception("%s %s failed", self.method, self.path)
+                return bug(error)
 
         return endpoint
 

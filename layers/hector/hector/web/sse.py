@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
-from hector.dialects.native import event_frame
-from hector.model import Event
+from hector.dialects.native import SESSION_HEADER, TASK_HEADER, event_frame
+from hector.errors import StoreUnavailable
+from hector.model import Event, session_id_of
+
+logger = logging.getLogger(__name__)
 
 OPENING = b": ok\n\n"
 HEARTBEAT = b": heartbeat\n\n"
@@ -18,15 +22,20 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 def event_stream(task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float) -> Response:
     """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence."""
-    return StreamingResponse(_frames(task_id, batches, heartbeat), headers=HEADERS, media_type="text/event-stream")
+    headers = HEADERS | {TASK_HEADER: task_id, SESSION_HEADER: session_id_of(task_id) or ""}
+    return StreamingResponse(_frames(task_id, batches, heartbeat), headers=headers, media_type="text/event-stream")
 
 
 async def _frames(
     task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float
 ) -> AsyncIterator[bytes]:
     yield OPENING
-    async for batch in or_silence(batches, heartbeat):
-        yield HEARTBEAT if batch is None else "".join([event_frame(task_id, event) for event in batch]).encode()
+    try:
+        async for batch in or_silence(batches, heartbeat):
+            yield HEARTBEAT if batch is None else "".join([event_frame(task_id, event) for event in batch]).encode()
+    except StoreUnavailable as error:
+        # The status line has left long ago. Without a terminal event a client knows that it has to resume.
+        logger.error("a stream of task %s ends early: %s", task_id, error)
 
 
 async def or_silence(

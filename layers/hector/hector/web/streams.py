@@ -26,9 +26,13 @@ async def stream_message(services: Services, request: Request) -> Response:
 
 
 async def resume_task(services: Services, request: Request) -> Response:
-    """Replays and goes on live. 204 once everything has been received: an EventSource then stops reconnecting."""
+    """Replays and goes on live. 204 once everything has been received: an EventSource then stops reconnecting.
+
+    A task that a crash ended is told once more instead, since its last number may have been that of a lost event; so a
+    browser closes its EventSource when it sees a final status.
+    """
     after = cursor_after(request)
-    task = await services.store.read_task(principal_of(request), request.path_params["task_id"])
+    task = await services.follow.task(principal_of(request), request.path_params["task_id"])
     if services.follow.seen_all(task, after):
         return Response(status_code=204)
     return _follow(services, request, task, after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -23,12 +24,15 @@ KEY = Parameter("Idempotency-Key", "The same key with the same body gives the fi
 CANCEL_WAIT_SECONDS = 2.0
 
 
-async def open_turn(services: Services, request: Request, message: Message, session_id: str) -> Task:
-    """A turn in a session, for the one who asks."""
+async def open_turn(
+    services: Services, request: Request, message: Message, session_id: str, agent_id: str | None = None
+) -> Task:
+    """A turn in a session, for the one who asks; with that agent, if one is named."""
     return await services.turns.start(
         principal_of(request),
         session_id,
         message,
+        agent_id=agent_id,
         idempotency=idempotency(request, message),
         seconds_left=seconds_left(request),
     )
@@ -39,10 +43,7 @@ async def open_turn_with(services: Services, request: Request, body: SendMessage
     agent_id = services.turns.agent(request.path_params["agent_id"]).id
     message = body.to_message()
     if body.session_id is not None:
-        session = await services.store.read_session(principal_of(request), body.session_id)
-        if session.agent_id != agent_id:
-            raise InvalidRequest(f"That session is with agent {session.agent_id!r}.", field="contextId")
-        return await open_turn(services, request, message, session.id)
+        return await open_turn(services, request, message, body.session_id, agent_id)
     no_idempotency(request, "send it with a contextId.")
     return await services.turns.start_new(principal_of(request), agent_id, message, seconds_left=seconds_left(request))
 
@@ -69,9 +70,7 @@ async def list_tasks(services: Services, request: Request) -> Response:
 
 
 async def read_task(services: Services, request: Request) -> Response:
-    return JSONResponse(
-        task_json(await services.store.read_task(principal_of(request), request.path_params["task_id"]))
-    )
+    return JSONResponse(task_json(await services.follow.task(principal_of(request), request.path_params["task_id"])))
 
 
 async def cancel_task(services: Services, request: Request) -> Response:
@@ -79,11 +78,8 @@ async def cancel_task(services: Services, request: Request) -> Response:
     principal = principal_of(request)
     task = await services.turns.cancel(principal, request.path_params["task_id"])
     if not task.state.terminal:
-        waiting = asyncio.ensure_future(services.follow.ended(principal, task))
-        await asyncio.wait({waiting}, timeout=CANCEL_WAIT_SECONDS)
-        if waiting.done():
-            task = waiting.result()
-        waiting.cancel()
+        with suppress(TimeoutError):
+            task = await asyncio.wait_for(services.follow.ended(principal, task), CANCEL_WAIT_SECONDS)
     return JSONResponse(task_json(task))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeVar
 
+from hector.concurrency import side_by_side
 from hector.errors import NotFound
 from hector.model import Millis, Principal, Session, session_id_of
 from hector.stores.base import Clock, Page
@@ -16,7 +16,6 @@ from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.table import Table
 
 A = TypeVar("A")
-B = TypeVar("B")
 
 _REMEMBERED = 1024
 _AFTER_ALL = "~"
@@ -139,16 +138,6 @@ class Sessions:
         settled = Settled(hot["last_expiry"], "meta" in hot)
         remember(self._settled, hot["pk"], settled)
         return settled
-
-
-async def side_by_side(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
-    """The results of both, waited for together; an error is raised when both are done."""
-    first, second = await asyncio.gather(one, other, return_exceptions=True)
-    if isinstance(first, BaseException):
-        raise first
-    if isinstance(second, BaseException):
-        raise second
-    return first, second
 
 
 def remember(memory: dict[str, A], key: str, value: A) -> None:

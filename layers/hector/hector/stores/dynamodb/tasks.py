@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from hector.concurrency import side_by_side
 from hector.errors import NotFound, TaskNotCancelable
 from hector.model import Event, Principal, Task, TaskState, session_id_of, working
 from hector.stores.base import LogPage, Page
@@ -11,7 +12,7 @@ from hector.stores.cursors import check_tasks_cursor
 from hector.stores.dynamodb import items
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.sessions import Sessions, side_by_side
+from hector.stores.dynamodb.sessions import Sessions
 
 _MORE = 3
 """Rows read beyond the wanted turns: tasks that wait, or were canceled while they did, are rows too."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
 from hector.model import Event, Millis, Principal, Task, TaskState, session_id_of
 from hector.stores.base import Clock, Idempotency, Lease, Outcome, Submitted
@@ -15,7 +16,7 @@ from hector.stores.cursors import activity_key_at
 from hector.stores.dynamodb import items
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.sessions import Sessions, remember, side_by_side
+from hector.stores.dynamodb.sessions import Sessions, remember
 from hector.stores.dynamodb.table import Table
 
 _ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
@@ -74,11 +75,13 @@ class Turns(Sessions):
         except ConditionFailed:
             return
 
-    async def claim(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Lease:
+    async def claim(
+        self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
+    ) -> Lease:
         if session_id_of(task_id) != session_id:
             raise NotFound.task(task_id)
         hot, metadata = await self._with_metadata(
-            session_id, self._take(principal, session_id, task_id, lease=lease, nonce=nonce)
+            session_id, self._take(principal, session_id, task_id, lease=lease, nonce=nonce, takeover=takeover)
         )
         self._remember(hot)
         return items.lease_of(hot, metadata, self._now())
@@ -164,7 +167,9 @@ class Turns(Sessions):
         row = await self._table.get(items.task_key(task_id))
         return int(row.get("turn", 0)) if row else 0
 
-    async def _take(self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str) -> Row:
+    async def _take(
+        self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool
+    ) -> Row:
         """The hot record with the lease taken. Only a takeover takes more than one write."""
         key, owner, suffix = items.hot_key(session_id), items.owner_key(principal), items.suffix_of(task_id)
         condition = _FREE
@@ -195,7 +200,7 @@ class Turns(Sessions):
                     condition = _FREE
                     continue
                 if hot["lease_until"] <= now:
-                    if open_task != task_id:
+                    if open_task != task_id or not takeover:
                         raise LostTurn(open_task) from None
                     condition = _LOST
                     continue
