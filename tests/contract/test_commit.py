@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hector.errors import LeaseLost, TaskClosed
-from hector.model import EventKind, Message, Part, Role, TaskError, TaskState, Usage, terminal_event
+from hector.model import EventKind, Message, Part, Role, StopReason, TaskError, TaskState, Usage, terminal_event
 from hector.stores.base import Outcome
 from tests.contract.bench import DONE, LEASE, Bench, done, nonce, pieces
 
@@ -15,6 +15,7 @@ OUTCOMES = [
     Outcome(TaskState.CANCELED, 3, Message(Role.AGENT, (Part("half"), Part("{}", "application/json")))),
     Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, ""), Usage(0, 0)),
     Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, "long " * 20_000)),
+    Outcome(TaskState.COMPLETED, 2, Message.of(Role.AGENT, "cut"), stop_reason=StopReason.MAX_TOKENS),
 ]
 
 
@@ -23,7 +24,7 @@ async def test_reads_back_every_field(bench: Bench, outcome: Outcome) -> None:
     lease = await bench.claimed(await bench.session())
     bench.clock.advance(seconds=1)
     task = await bench.store.commit(lease, outcome, nonce=nonce())
-    assert Outcome(task.state, task.last_event, task.output, task.usage, task.error) == outcome
+    assert Outcome(task.state, task.last_event, task.output, task.usage, task.error, task.stop_reason) == outcome
     assert (task.turn, task.updated_at) == (1, bench.clock.now)
     assert await bench.store.read_task(bench.principal, task.id) == task
     assert await bench.another().read_task(bench.principal, task.id) == task

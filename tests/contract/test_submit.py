@@ -18,10 +18,17 @@ MESSAGES = [
     Message.of(Role.USER, 'zwölf Boxkämpfer 🥊\n"quoted" \\ \x00 \u2028'),
     Message(Role.USER, (Part("first"), Part('{"a": 1}', "application/json"), Part(""))),
     Message.of(Role.USER, "long " * 20_000),
-]
+    Message(Role.USER, (
+        Part("what is this?", filename="question.txt"),
+        Part(raw=bytes(range(256)), media_type="image/png", filename="ein Bild 🖼.png"),
+        Part(url="https://example.com/a.pdf?b=c", media_type="application/pdf"),
+        Part(raw=b"", media_type="application/octet-stream"),
+    )),
+    Message(Role.USER, (Part(raw=b"x" * 150_000, media_type="image/jpeg"),)),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("message", MESSAGES, ids=["empty", "unicode", "parts", "long"])
+@pytest.mark.parametrize("message", MESSAGES, ids=["empty", "unicode", "parts", "long", "files", "large"])
 async def test_reads_back_every_field(bench: Bench, message: Message) -> None:
     task = replace(bench.task(await bench.session()), input=message)
     submitted = await bench.store.submit(task, nonce=nonce())

@@ -76,7 +76,7 @@ def test_sizes_and_dead_weight(layers: Path) -> None:
     assert sum(path.stat().st_size for path in files) < 60e6, "250 MB unzipped is Lambda's limit"
     assert not [path for path in files if path.suffix == ".pyi" or path.name == "RECORD"]
     services = {path.name for path in (layers / "HectorLayer/python/botocore/data").glob("*/")}
-    assert services == {"dynamodb", "sso", "sso-oidc", "sts"}
+    assert services == {"bedrock-runtime", "dynamodb", "sso", "sso-oidc", "sts"}
     packages = list((layers / "HectorLayer" / "python").glob("*.dist-info"))
     assert packages
     licences = [path for path in packages if [*path.rglob("LICEN[SC]E*"), *path.rglob("COPYING*")]]

@@ -10,7 +10,15 @@ from pydantic import SecretStr
 
 from hector.config import load
 from hector.config.duration import parse_duration
-from hector.config.settings import BuiltinLLM, DynamoDBStoreSettings, MemoryStoreSettings, OpenAILLM, PythonLLM
+from hector.config.settings import (
+    AnthropicLLM,
+    BedrockLLM,
+    BuiltinLLM,
+    DynamoDBStoreSettings,
+    MemoryStoreSettings,
+    OpenAILLM,
+    PythonLLM,
+)
 from hector.errors import ConfigError
 from hector.wiring import build
 
@@ -20,6 +28,10 @@ llms:
           temperature: 1, max_tokens: 100}
   mine: {type: python, target: "my_module:answer"}
   offline: {type: builtin, delay: 20ms}
+  claude: {type: anthropic, model: claude-sonnet-4-5, api_key: "${TEST_KEY:-none}",
+           base_url: "https://proxy.example", temperature: 0}
+  amazon: {type: bedrock, model: amazon.nova-lite-v1:0, region: eu-west-1, temperature: 0.2, max_tokens: 1024,
+           endpoint_url: "https://vpce.example"}
 agents:
   support_agent:
     name: Support
@@ -60,6 +72,14 @@ def test_every_setting_is_read() -> None:
         ),
         "mine": PythonLLM(type="python", target="my_module:answer"),
         "offline": BuiltinLLM.model_validate({"type": "builtin", "delay": "20ms"}),
+        "claude": AnthropicLLM(
+            type="anthropic", model="claude-sonnet-4-5", api_key=SecretStr("none"), base_url="https://proxy.example",
+            temperature=0, max_tokens=4096,
+        ),
+        "amazon": BedrockLLM(
+            type="bedrock", model="amazon.nova-lite-v1:0", region="eu-west-1", temperature=0.2, max_tokens=1024,
+            endpoint_url="https://vpce.example",
+        ),
     }  # fmt: skip
     agent = settings.agents["support_agent"]
     assert (agent.name, agent.llm, agent.prompt.system) == ("Support", "local", "You are a patient support agent.")
@@ -92,25 +112,25 @@ def test_streaming_can_be_set_for_all_agents_at_once() -> None:
     [
         ("temperature:", "temprature:", "hector.yaml:3: llms.local.temprature: unknown key 'temprature'; did you mean"
                                         " 'temperature'? valid: type, model, base_url, api_key"),
-        ("agents:", "agent:", "hector.yaml:6: agent: unknown key 'agent'; did you mean 'agents'?"),
+        ("agents:", "agent:", "hector.yaml:10: agent: unknown key 'agent'; did you mean 'agents'?"),
         ("type: python", "type: pyton", "hector.yaml:4: llms.mine.type: unknown type 'pyton'; did you mean 'python'?"),
         ("type: python, ", "", "hector.yaml:4: llms.mine: the key 'type' is missing"),
         (', target: "my_module:answer"', "", "hector.yaml:4: llms.mine.target: this key is missing"),
-        ("llm: mine", "llm: mime", "hector.yaml:15: agents.other.llm: there is no llm 'mime'; did you mean 'mine'?"),
-        ("messages: 12", "messages: many", "hector.yaml:13: agents.support_agent.memory.messages: input should be a"),
+        ("llm: mine", "llm: mime", "hector.yaml:19: agents.other.llm: there is no llm 'mime'; did you mean 'mine'?"),
+        ("messages: 12", "messages: many", "hector.yaml:17: agents.support_agent.memory.messages: input should be a"),
         ("messages: 12", "messages: true", "agents.support_agent.memory.messages: this must be a whole number"),
-        ("1h30m", "soon", "hector.yaml:14: agents.support_agent.turns.timeout: 'soon' is not a duration"),
+        ("1h30m", "soon", "hector.yaml:18: agents.support_agent.turns.timeout: 'soon' is not a duration"),
         ("policy: reject", "policy: rejct", "turns.policy: 'rejct' is not valid; valid: 'reject'"),
-        ("backend: dynamodb", "backend: dynamo", "hector.yaml:16: session_store.backend: unknown backend 'dynamo'; did"
+        ("backend: dynamodb", "backend: dynamo", "hector.yaml:20: session_store.backend: unknown backend 'dynamo'; did"
                                                  " you mean 'dynamodb'? valid: memory, dynamodb"),
-        (" table: hector,", "", "hector.yaml:16: session_store.table: this key is missing"),
-        ("  other: {llm: mine}", "  other: 3", "hector.yaml:15: agents.other: this must be a mapping"),
-        ("  other:", "  bad name:", "hector.yaml:15: agents.bad name: 'bad name' does not match"),
+        (" table: hector,", "", "hector.yaml:20: session_store.table: this key is missing"),
+        ("  other: {llm: mine}", "  other: 3", "hector.yaml:19: agents.other: this must be a mapping"),
+        ("  other:", "  bad name:", "hector.yaml:19: agents.bad name: 'bad name' does not match"),
         ("${TEST_KEY:-none}", "${TEST_KEY}", "hector.yaml:2: llms.local.api_key: the environment variable TEST_KEY is"),
         ("${TEST_KEY:-none}", "${a b}", "hector.yaml:2: llms.local.api_key: ${a b} is not of the form ${NAME}"),
         ("  other: {llm: mine}", "  other: {llm: mine", "this is not valid YAML"),
-        ("  other:", "  support_agent:", "hector.yaml:15: agents.support_agent stands twice"),
-        ("https://example.com", "example.com", "hector.yaml:18: public_url: 'example.com/chat' does not match"),
+        ("  other:", "  support_agent:", "hector.yaml:19: agents.support_agent stands twice"),
+        ("https://example.com", "example.com", "hector.yaml:22: public_url: 'example.com/chat' does not match"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(old: str, new: str, expected: str) -> None:

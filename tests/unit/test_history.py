@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hector.history import conversation, turns_needed
-from hector.model import Message, Role, Task, TaskState
+from hector.model import Message, Part, Role, Task, TaskState
 from tests.support import said
 
 ANSWERS = st.lists(st.sampled_from(["answer", "", "  ", None]), max_size=12)
@@ -57,3 +60,19 @@ def test_the_window_is_filled_with_the_newest(window: int, more: int) -> None:
     assert len(history) == window - window % 2
     if history:
         assert history[-2].text == f"question {count}"
+
+
+@pytest.mark.parametrize(
+    ("state", "answer", "shown"),
+    [
+        (TaskState.COMPLETED, "a cat", True), (TaskState.COMPLETED, None, True), (TaskState.CANCELED, "a c", True),
+        (TaskState.FAILED, "a c", True), (TaskState.FAILED, None, False), (TaskState.CANCELED, None, False),
+    ],
+)  # fmt: skip
+def test_a_file_that_the_model_may_have_refused_is_not_shown_again(
+    state: TaskState, answer: str | None, shown: bool
+) -> None:
+    picture = Part(raw=b"...", media_type="image/png", filename="cat.png")
+    asked = replace(turn(1, answer, state), input=Message(Role.USER, (Part("what is it?"), picture)))
+    question, _ = conversation([asked], window=2)
+    assert question.parts == (Part("what is it?"), picture if shown else Part("[A file: cat.png, image/png]"))

@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "benchmarks/lambda_"
 OTHER_STORES = {"hector.stores.memory", "hector.stores.redis", "hector.stores.sql", "redis", "sqlalchemy", "sqlite3"}
-MODEL_SDKS = {"openai", "anthropic", "boto3", "a2a", "hector.agents.openai", "hector.agents.python"}
+AGENTS = {f"hector.agents.{name}" for name in ("anthropic", "bedrock", "openai", "python", "retries", "threads")}
+MODEL_SDKS = {"openai", "anthropic", "httpx2", "boto3", "a2a", *AGENTS}
 SERVING = {"uvicorn", "typer", "rich", "hector.cli"}
 HEAVY = {"aws_lambda_powertools", "numpy", "cryptography", "pydantic.v1", "pytest"}
 EVERYWHERE = OTHER_STORES | MODEL_SDKS | SERVING | HEAVY
@@ -63,7 +64,7 @@ def test_a_function_imports_nothing_that_it_does_not_use(function: str) -> None:
 @pytest.mark.parametrize("function", FORBIDDEN)
 def test_a_configured_model_brings_only_its_own_client(function: str) -> None:
     modules = imported(function, "hector-openai.yaml")
-    brought = {"httpx", "hector.agents.openai"}
+    brought = {"httpx", "hector.agents.openai", "hector.agents.retries"}
     assert brought <= modules
     assert sorted(modules & (FORBIDDEN[function] - brought)) == []
 
@@ -73,3 +74,12 @@ def test_the_memory_store_brings_no_aws_client(function: str) -> None:
     modules = imported(function, store="memory://")
     assert "hector.stores.memory" in modules
     assert sorted(modules & {"botocore", "boto3", "hector.stores.dynamodb"}) == []
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "bedrock"])
+def test_a_vendor_sdk_is_imported_with_the_first_turn_and_not_before(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "hector.yaml"
+    file.write_text(f"llms: {{main: {{type: {kind}, model: m}}}}\nagents: {{my_agent: {{llm: main}}}}")
+    modules = imported("stream_response", str(file), store="memory://")
+    assert f"hector.agents.{kind}" in modules
+    assert sorted(modules & {"anthropic", "httpx2", "botocore", "boto3"}) == []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hector.model import TaskState, clean_text, is_id, new_session_id, new_task_id, session_id_of
+from hector.model import Message, Part, Role, TaskState, clean_text, is_id, new_session_id, new_task_id, session_id_of
 
 
 @given(now=st.integers(0, 2**43))
@@ -46,3 +47,10 @@ def test_only_lone_surrogates_are_replaced() -> None:
     assert clean_text("a\ud800b") == "a\ufffdb"
     assert clean_text("\ud83d\ude00") == "😀"
     assert clean_text("héllo 😀") == "héllo 😀"
+
+
+def test_a_part_is_exactly_one_of_text_bytes_and_url() -> None:
+    for given_ in ({}, {"text": "a", "raw": b"a"}, {"raw": b"a", "url": "u"}, {"text": "", "url": ""}):
+        with pytest.raises(ValueError, match="exactly one of"):
+            Part(**given_)
+    assert Message(Role.USER, (Part("a"), Part(url="u", media_type="image/png"), Part("b"))).text == "a\n\nb"

@@ -75,7 +75,7 @@ async def test_nothing_is_an_empty_answer() -> None:
 
 @pytest.mark.parametrize("function", [lambda turn: 7, lambda turn: [b"bytes"], lambda turn: {1: 2}])
 async def test_anything_else_is_refused(function: Callable[..., Any]) -> None:
-    with pytest.raises(TypeError, match=r"answer\(turn\) must give str, Text, Progress or Usage, not"):
+    with pytest.raises(TypeError, match=r"answer\(turn\) must give str, Text, Progress, Usage or Truncated, not"):
         await outputs(function)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from hector.agents.base import Turn
+from hector.agents.base import Truncated, Turn
+from hector.model import StopReason
 from hector.services import Services
 from hector.stores.memory import MemoryStore
 from tests.support import ManualClock, frames, services_with, serving
@@ -260,9 +261,10 @@ async def test_a_bad_body_is_refused_with_a_reason(
         ({}, "input.content", "missing"),
         ({"content": ""}, "input.content", "at least 1 character"),
         ({"content": "a\0b"}, "input.content", "NUL"),
-        ({"content": "x", "type": "image/png"}, "input.type", "text/plain"),
+        ({"content": "x", "type": "image/png"}, "input.content", "not base64"),
+        ({"content": "x", "type": "picture"}, "input.type", "must be a media type"),
         ({"content": "x", "tpye": "text/plain"}, "input.tpye", "not known here"),
-        ({"content": "x" * 200_001}, "input.content", "longer than"),
+        ({"content": "x" * 200_001}, "input.content", "larger than"),
     ],
 )
 async def test_a_bad_task_is_refused_before_anything_is_written(
@@ -440,3 +442,16 @@ async def test_what_an_agent_says_can_be_sent_whatever_it_is() -> None:
         stream = await client.post("/agents/my_agent/message/stream", json=MESSAGE)
         texts = [frame.data["message"]["parts"][0]["text"] for frame in frames(stream.text)[:-1]]
         assert texts == ["line\nbreak", "\r\n\r\n", "data: x\n\n", "\ufffd", "\u2028", "😀", "end"]
+
+
+async def test_an_answer_that_was_cut_says_so_in_the_task_and_in_the_stream() -> None:
+    async def answer(turn: Turn) -> AsyncIterator[object]:
+        yield "half"
+        yield Truncated(StopReason.MAX_TOKENS)
+
+    async with serving(services_with(agent=answer)) as client:
+        stream = await client.post("/agents/my_agent/message/stream", json=MESSAGE)
+        *_, last = frames(stream.text)
+        assert last.data["status"] == {"state": "completed", "stop_reason": "max_tokens"}
+        task = (await client.get(f"/tasks/{last.data['task_id']}")).json()
+        assert (task["status"]["state"], task["stopReason"]) == ("completed", "max_tokens")

@@ -14,6 +14,7 @@ HectorError
 ├── TaskClosed                  the task already has its final status (internal)
 ├── LostTurn                    the open turn's worker is gone and must be closed first (internal)
 └── AgentError                  the agent could not answer; becomes a failed task
+    └── ModelError              its model could not; tells whether to try again
 
 `code` is stable and for programs, the message is for people and says what to do; `status` is the HTTP status.
 """
@@ -127,3 +128,13 @@ class AgentError(HectorError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ModelError(AgentError):
+    """Why the model could not answer. `retry`: the same call may succeed in a moment, and costs nothing twice;
+    `retry_after`: in so many seconds, as the model's server said."""
+
+    def __init__(self, code: str, message: str, *, retry: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(code, message)
+        self.retry = retry
+        self.retry_after = retry_after

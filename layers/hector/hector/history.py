@@ -2,7 +2,8 @@
 
 Valid means that roles alternate, starting with the user and ending with the agent, whatever happened to earlier turns.
 Each turn gives two messages; where one ended before the agent said anything, a note stands in for the answer, so that
-the model neither loses what the user said nor takes it for part of the next message.
+the model neither loses what the user said nor takes it for part of the next message. Where nothing came back, the files
+that the user sent are left out, too: they may be what the model refused, and would make it refuse every turn to come.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ def conversation(ended: Sequence[Task], *, window: int) -> tuple[Message, ...]:
     """The turns that have ended, oldest first, as at most `window` messages."""
     messages: list[Message] = []
     for task in ended[len(ended) - min(turns_needed(window), len(ended)) :]:
-        messages += (task.input, _answer(task))
+        messages += (_question(task), _answer(task))
     return tuple(messages)
 
 
 def turns_needed(window: int) -> int:
     """How many turns fill a window of messages."""
     return window // 2
+
+
+def _question(task: Task) -> Message:
+    accepted = task.state is TaskState.COMPLETED or task.output is not None
+    return task.input if accepted else task.input.without_files()
 
 
 def _answer(task: Task) -> Message:

@@ -35,6 +35,13 @@ class Role(StrEnum):
     AGENT = "agent"
 
 
+class StopReason(StrEnum):
+    """Why a completed answer is not whole. A whole one has none."""
+
+    MAX_TOKENS = "max_tokens"
+    CONTEXT_WINDOW = "context_window"
+
+
 class EventKind(StrEnum):
     MESSAGE = "message"
     STATUS = "status"
@@ -51,10 +58,25 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a message: a text and its media type."""
+    """A piece of a message: exactly one of a text, the bytes of a file (`raw`), and the `url` of one.
 
-    text: str
+    As in A2A 1.0 (specification, section 4.1.6). Raises ValueError for none of them, or more than one.
+    """
+
+    text: str | None = None
     media_type: str = "text/plain"
+    raw: bytes | None = None
+    url: str | None = None
+    filename: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.text, self.raw, self.url).count(None) != 2:
+            raise ValueError("a part is exactly one of text, raw and url")
+
+    @property
+    def note(self) -> str:
+        """What stands in for a file where it cannot be shown."""
+        return f"[A file: {self.filename or 'unnamed'}, {self.media_type}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +87,15 @@ class Message:
     @property
     def text(self) -> str:
         """The texts of all parts, a blank line between them."""
-        return "\n\n".join(part.text for part in self.parts)
+        return "\n\n".join(part.text for part in self.parts if part.text is not None)
+
+    @property
+    def has_files(self) -> bool:
+        return any(part.text is None for part in self.parts)
+
+    def without_files(self) -> Message:
+        """With a note in the place of each file."""
+        return replace(self, parts=tuple(part if part.text is not None else Part(part.note) for part in self.parts))
 
     @staticmethod
     def of(role: Role, text: str) -> Message:
@@ -119,6 +149,7 @@ class Task:
 
     `turn` numbers the ended turns of a session from 1; it is 0 until the task has run. `last_event` is the number of
     the last event in the log; the terminal event, which is derived from this record, has the number after it.
+    `stop_reason` is there where the model could not complete its answer.
     """
 
     id: str
@@ -133,6 +164,7 @@ class Task:
     error: TaskError | None = None
     turn: int = 0
     last_event: int = 0
+    stop_reason: StopReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +172,9 @@ class Event:
     """One numbered entry of a task's log; numbers start at 1 and have no gaps.
 
     A `message` event carries the next piece of the answer in `text`. A `status` event carries a `state` and, where
-    there is one, a note about progress in `text` with the `fraction` (0 to 1) that is done, or an `error`. A `reset` is
-    never stored: it tells a reader who saw events that a crash took back that `number` is the last good one.
+    there is one, a note about progress in `text` with the `fraction` (0 to 1) that is done, or an `error`, or the
+    `stop_reason` of an answer that is not whole. A `reset` is never stored: it tells a reader who saw events that a
+    crash took back that `number` is the last good one.
     """
 
     number: int
@@ -150,11 +183,14 @@ class Event:
     state: TaskState | None = None
     fraction: float | None = None
     error: TaskError | None = None
+    stop_reason: StopReason | None = None
 
 
 def terminal_event(task: Task) -> Event:
     """The one event that ends the task's log, derived from its record: so there is exactly one, by construction."""
-    return Event(task.last_event + 1, EventKind.STATUS, state=task.state, error=task.error)
+    return Event(
+        task.last_event + 1, EventKind.STATUS, state=task.state, error=task.error, stop_reason=task.stop_reason
+    )
 
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}")

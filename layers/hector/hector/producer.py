@@ -10,10 +10,22 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
-from hector.agents.base import Agent, Progress, Text, Turn
+from hector.agents.base import Agent, Progress, Text, Truncated, Turn
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
-from hector.model import Event, EventKind, Message, Millis, Role, Task, TaskError, TaskState, Usage, clean_text
+from hector.model import (
+    Event,
+    EventKind,
+    Message,
+    Millis,
+    Role,
+    StopReason,
+    Task,
+    TaskError,
+    TaskState,
+    Usage,
+    clean_text,
+)
 from hector.stores.base import Lease, Outcome, Store
 
 logger = logging.getLogger(__name__)
@@ -70,6 +82,7 @@ class Producer:
         self._texts: list[str] = []
         self._output_bytes = 0
         self._usage: Usage | None = None
+        self._stop_reason: StopReason | None = None
         self._stopping: Stop | None = None
         self._over = False
         self._wake = asyncio.Event()
@@ -116,6 +129,8 @@ class Producer:
                             self._note(note, fraction)
                         case Usage():
                             self._usage = output
+                        case Truncated(reason):
+                            self._stop_reason = reason
                     pieces += 1
                     if pieces % _COURTESY == 0:
                         await asyncio.sleep(0)
@@ -235,7 +250,14 @@ class Producer:
         else:
             state = TaskState.COMPLETED
         output = Message.of(Role.AGENT, text) if text else None
-        return Outcome(state, len(self.log.events), output, self._usage, problem)
+        return Outcome(
+            state,
+            len(self.log.events),
+            output,
+            self._usage,
+            problem,
+            self._stop_reason if state is TaskState.COMPLETED else None,
+        )
 
     async def _finish(self, outcome: Outcome) -> Task:
         """Flush, commit and release; patient with a store that is away for less than a lease."""

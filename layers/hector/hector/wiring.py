@@ -10,6 +10,8 @@ from hector import config
 from hector.agents.base import Agent, ServedAgent
 from hector.config.settings import (
     LLM,
+    AnthropicLLM,
+    BedrockLLM,
     BuiltinLLM,
     DynamoDBStoreSettings,
     MemoryStoreSettings,
@@ -85,6 +87,26 @@ def _agent(settings: Settings, name: str, llm: LLM) -> Agent:
                 api_key=llm.api_key.get_secret_value(),
                 temperature=llm.temperature,
                 max_tokens=llm.max_tokens,
+            )
+        case AnthropicLLM():
+            from hector.agents.anthropic import AnthropicAgent
+
+            return AnthropicAgent(
+                model=llm.model,
+                api_key=llm.api_key.get_secret_value() if llm.api_key else None,
+                base_url=llm.base_url,
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens,
+            )
+        case BedrockLLM():
+            from hector.agents.bedrock import BedrockAgent
+
+            return BedrockAgent(
+                model=llm.model,
+                region=llm.region,
+                temperature=llm.temperature,
+                max_tokens=llm.max_tokens,
+                endpoint_url=llm.endpoint_url,
             )
         case PythonLLM():
             from hector.agents.python import PythonAgent, load_target

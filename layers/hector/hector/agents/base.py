@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from hector.model import Message, Session, Usage
+from hector.model import Message, Session, StopReason, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,14 @@ class Progress:
     fraction: float | None = None
 
 
-Output = Text | Progress | Usage
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """The answer ends here, though it is not complete; `reason` says why, and becomes the task's `stop_reason`."""
+
+    reason: StopReason
+
+
+Output = Text | Progress | Usage | Truncated
 
 
 class Agent(Protocol):

@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
 from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 
-from hector.agents.base import Output, Text, Turn
-from hector.errors import AgentError
-from hector.model import Role, Usage
+from hector.agents.base import Output, Text, Truncated, Turn
+from hector.agents.contents import Block, base64_of, decoded, with_blocks
+from hector.agents.failures import (
+    broken,
+    filtered,
+    incomplete,
+    no_credentials,
+    not_understood,
+    refused,
+    retry_after,
+)
+from hector.agents.retries import Retries
+from hector.errors import ModelError
+from hector.model import Part, StopReason, Usage
 
-_ROLES = {Role.USER: "user", Role.AGENT: "assistant"}
+NO_KEY = "none"
+_TAKES = "images (as bytes, or by an http or https url), PDF documents and text files (as bytes)"
 _CONNECT_SECONDS = 10.0
 
 
@@ -33,8 +46,11 @@ class OpenAIAgent:
         temperature: float | None = None,
         max_tokens: int | None = None,
         idle_timeout: float = 120.0,
+        retries: Retries | None = None,
     ) -> None:
         self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._where = f"The model's server at {self._url}"
+        self._has_key = api_key != NO_KEY
         self._settings = {
             "model": model,
             "stream": True,
@@ -42,6 +58,7 @@ class OpenAIAgent:
             **({} if temperature is None else {"temperature": temperature}),
             **({} if max_tokens is None else {"max_tokens": max_tokens}),
         }
+        self._retries = retries or Retries()
         timeout = httpx.Timeout(idle_timeout, connect=_CONNECT_SECONDS)
         # As many connections as there are turns: a limit here would be a silent queue.
         limits = httpx.Limits(max_connections=None)
@@ -49,77 +66,103 @@ class OpenAIAgent:
         self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
 
     async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
-        finished = False
+        body = {**self._settings, "messages": _messages(turn)}
+        async with aclosing(self._retries.answer(lambda: self._attempt(body))) as outputs:
+            async for output in outputs:
+                yield output
+
+    async def _attempt(self, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
+        finish: str | None = None
+        done = False
         try:
-            body = {**self._settings, "messages": _messages(turn)}
             async with aconnect_sse(self._client, "POST", self._url, json=body) as source:
-                await _check(source.response)
+                await self._check(source.response)
                 async for event in source.aiter_sse():
                     if event.data == "[DONE]":
-                        finished = True
+                        done = True
                         break
-                    chunk = _chunk(event)
-                    if usage := chunk.get("usage"):
-                        yield Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+                    chunk = self._chunk(event)
                     for choice in chunk.get("choices") or ():
-                        finished = finished or bool(choice.get("finish_reason"))
+                        finish = choice.get("finish_reason") or finish
                         if text := (choice.get("delta") or {}).get("content"):
                             yield Text(text)
-        except httpx.TimeoutException as error:
-            raise AgentError("model_timeout", f"The model server at {self._url} did not answer in time.") from error
+                    if usage := chunk.get("usage"):
+                        yield Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
         except SSEError as error:
-            raise AgentError("model_bad_answer", f"{self._url} did not answer with an event stream.") from error
-        except httpx.ConnectError as error:
-            raise AgentError("model_unreachable", f"The model server at {self._url} cannot be reached.") from error
+            raise not_understood(self._where, "this is no event stream") from error
         except httpx.HTTPError as error:
-            raise AgentError(
-                "model_disconnected", f"The connection to {self._url} broke ({type(error).__name__})."
-            ) from error
-        if not finished:
-            raise AgentError("model_disconnected", f"{self._url} closed the stream before the answer was complete.")
+            raise broken(error, self._where) or error from error
+        match finish:
+            case "content_filter":
+                raise filtered()
+            case "length":
+                yield Truncated(StopReason.MAX_TOKENS)
+            case None if not done:
+                raise incomplete(self._where)
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
+    async def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        await response.aread()
+        if response.status_code == 401 and not self._has_key:
+            raise no_credentials(f"{self._where} wants a key, and none is set: set api_key in hector.yaml.")
+        raise refused(
+            response.status_code, _reason(response), retry_after=retry_after(response.headers.get("retry-after"))
+        )
 
-def _messages(turn: Turn) -> list[dict[str, str]]:
-    system = [{"role": "system", "content": turn.system}] if turn.system else []
-    return system + [{"role": _ROLES[m.role], "content": m.text} for m in (*turn.history, turn.message)]
+    def _chunk(self, event: ServerSentEvent) -> dict[str, Any]:
+        try:
+            chunk = json.loads(event.data)
+        except ValueError:
+            chunk = None
+        if not isinstance(chunk, dict):
+            raise not_understood(self._where, f"a chunk that is not a JSON object: {event.data[:100]!r}")
+        if error := chunk.get("error"):
+            raise _stopped(error)
+        return chunk
 
 
-_REFUSALS = {
-    401: ("model_unauthorized", "The model server refused the API key: check api_key."),
-    403: ("model_unauthorized", "The API key may not use this model: check api_key and model."),
-    404: ("model_not_found", "The model server does not know this model or path: check base_url and model."),
-    429: ("model_throttled", "The model server is taking no more requests right now: try again in a moment."),
-}
+def _messages(turn: Turn) -> list[dict[str, Any]]:
+    """Plain texts wherever there are no files: not every server takes blocks."""
+    messages: list[dict[str, Any]] = [{"role": "system", "content": turn.system}] if turn.system else []
+    shown = (*turn.history, turn.message)
+    for message, (role, blocks) in zip(shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True):
+        messages.append({"role": role, "content": blocks if message.has_files else message.text})
+    return messages
 
 
-async def _check(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    await response.aread()
-    code, advice = _REFUSALS.get(response.status_code, ("model_refused", "The model server refused the request."))
-    raise AgentError(code, f"{advice} It said {response.status_code}: {_reason(response)}")
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _file(part: Part) -> Block | None:
+    data = f"data:{part.media_type};base64,{base64_of(part)}"
+    if part.media_type.startswith("image/") and not (part.url or "").startswith("s3:"):
+        return {"type": "image_url", "image_url": {"url": part.url or data}}
+    if part.media_type == "application/pdf" and part.raw is not None:
+        return {"type": "file", "file": {"filename": part.filename or "document.pdf", "file_data": data}}
+    return None if (text := decoded(part)) is None else _text(text)
 
 
 def _reason(response: httpx.Response) -> str:
+    """What the server said, with its error code, which tells some failures apart."""
     try:
-        error = response.json()["error"]
-        text = error["message"] if isinstance(error, dict) else error
+        return _said(response.json()["error"])
     except (ValueError, KeyError, TypeError):
-        text = response.text
-    return str(text)[:300]
+        return response.text
 
 
-def _chunk(event: ServerSentEvent) -> dict[str, Any]:
-    try:
-        chunk = json.loads(event.data)
-    except ValueError:
-        chunk = None
-    if not isinstance(chunk, dict):
-        raise AgentError("model_bad_answer", f"The model server sent a chunk that is not JSON: {event.data[:100]!r}")
-    if error := chunk.get("error"):
-        message = error.get("message", error) if isinstance(error, dict) else error
-        raise AgentError("model_refused", f"The model server stopped with an error: {str(message)[:300]}")
-    return chunk
+def _said(error: Any) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    code = error.get("code")
+    return f"{error.get('message', error)}" + (f" ({code})" if isinstance(code, str) else "")
+
+
+def _stopped(error: Any) -> ModelError:
+    """An error in the middle of the stream. Some servers put the status into it."""
+    status = error.get("code") if isinstance(error, dict) else None
+    return refused(status if isinstance(status, int) and status >= 400 else 500, _said(error))

@@ -1,4 +1,4 @@
-"""An agent that is a Python callable: `answer(turn)` returns or yields text (or `Progress`, `Usage`), sync or async.
+"""An agent that is a Python callable, sync or async: `answer(turn)` returns or yields text or what `hector.agents` has.
 
 Synchronous callables run in a thread of their own, so they may block. Python cannot interrupt a thread: when such a
 turn is canceled or times out, its thread is abandoned and what it still yields is dropped.
@@ -6,19 +6,16 @@ turn is canceled or times out, its thread is abandoned and what it still yields 
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from hector.agents.base import Output, Progress, Text, Turn
+from hector.agents.base import Output, Progress, Text, Truncated, Turn
+from hector.agents.threads import in_thread
 from hector.errors import ConfigError
 from hector.model import Usage
-
-_AHEAD = 256
 
 
 class PythonAgent:
@@ -29,7 +26,7 @@ class PythonAgent:
 
     async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         if not self._is_async:
-            async with aclosing(_in_thread(lambda: _items(self._function(turn)))) as items:
+            async with aclosing(in_thread(lambda: _items(self._function(turn)))) as items:
                 async for item in items:
                     yield _output(item)
             return
@@ -68,9 +65,9 @@ def load_target(target: str) -> Callable[[Turn], Any]:
 def _output(item: Any) -> Output:
     if isinstance(item, str):
         return Text(item)
-    if isinstance(item, Text | Progress | Usage):
+    if isinstance(item, Text | Progress | Usage | Truncated):
         return item
-    raise TypeError(f"answer(turn) must give str, Text, Progress or Usage, not {type(item).__name__}")
+    raise TypeError(f"answer(turn) must give str, Text, Progress, Usage or Truncated, not {type(item).__name__}")
 
 
 def _items(result: Any) -> Iterator[Any]:
@@ -85,47 +82,3 @@ async def _close(iterator: AsyncIterator[Any]) -> None:
     close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()
-
-
-async def _in_thread(make: Callable[[], Iterator[Any]]) -> AsyncGenerator[Any, None]:
-    """Run a blocking iterator in a daemon thread, at most `_AHEAD` items before its reader.
-
-    A thread pool would not do: its threads are joined at exit, and a few abandoned ones would exhaust it.
-    """
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
-    abandoned = threading.Event()
-
-    def put(kind: str, value: Any) -> None:
-        if not abandoned.is_set():
-            loop.call_soon_threadsafe(queue.put_nowait, (kind, value))
-
-    def work() -> None:
-        try:
-            iterator = make()
-            for item in iterator:
-                room.acquire()
-                if abandoned.is_set():
-                    return
-                put("item", item)
-            put("end", None)
-        except Exception as error:  # noqa: BLE001 - carried over to the reader
-            put("error", error)
-        except BaseException as error:  # noqa: BLE001 - sys.exit() ends the turn, not the server
-            put("error", RuntimeError(f"the agent raised {type(error).__name__}"))
-
-    threading.Thread(target=work, name="hector-agent", daemon=True).start()
-    try:
-        while True:
-            kind, value = await queue.get()
-            if kind == "item":
-                room.release()
-                yield value
-            elif kind == "error":
-                raise value
-            else:
-                return
-    finally:
-        abandoned.set()
-        room.release()

@@ -78,6 +78,28 @@ class OpenAILLM(Model):
     max_tokens: Positive | None = None
 
 
+class AnthropicLLM(Model):
+    """Anthropic's Messages API, through its SDK; without `api_key`, the SDK looks for one (ANTHROPIC_API_KEY)."""
+
+    type: Literal["anthropic"]
+    model: str
+    api_key: Secret | None = None
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Positive = 4096
+
+
+class BedrockLLM(Model):
+    """Any model on Amazon Bedrock; region and credentials come from where AWS's tools look for them, unless given."""
+
+    type: Literal["bedrock"]
+    model: str
+    region: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_tokens: Positive | None = None
+    endpoint_url: str | None = Field(default=None, pattern=r"^https?://")
+
+
 class PythonLLM(Model):
     """A Python callable, `module:function`, on the import path, or beside the configuration."""
 
@@ -85,7 +107,7 @@ class PythonLLM(Model):
     target: str
 
 
-LLM = Annotated[BuiltinLLM | OpenAILLM | PythonLLM, Field(discriminator="type")]
+LLM = Annotated[BuiltinLLM | OpenAILLM | AnthropicLLM | BedrockLLM | PythonLLM, Field(discriminator="type")]
 
 
 class Prompt(Model):

@@ -8,10 +8,8 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hector.errors import InputTooLarge, InvalidRequest
-from hector.model import Message
 
 MAX_DEPTH = 64
-MAX_TEXT_BYTES = 200_000
 MAX_METADATA_BYTES = 16_384
 
 B = TypeVar("B", bound=BaseModel)
@@ -42,15 +40,6 @@ def checked(model: type[B], data: dict[str, Any]) -> B:
         return model.model_validate(data)
     except ValidationError as error:
         raise _invalid(error) from None
-
-
-def checked_message(message: Message, field: str, *, nul: bool = False) -> Message:
-    """The message, if its text is one that can be kept. Raises InvalidRequest, InputTooLarge."""
-    if len(message.text.encode()) > MAX_TEXT_BYTES:
-        raise InputTooLarge(f"The text is longer than {MAX_TEXT_BYTES:,} bytes.", field=field)
-    if "\0" in message.text and not nul:
-        raise InvalidRequest("The text holds a NUL character.", field=field)
-    return message
 
 
 def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

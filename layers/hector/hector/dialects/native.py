@@ -7,11 +7,12 @@ REST bodies are camelCase; the data of stream events is written as the page that
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
 from hector.agents.base import ServedAgent
-from hector.model import Event, EventKind, Message, Millis, Role, Session, Task, TaskError, session_id_of
+from hector.model import Event, EventKind, Message, Millis, Part, Role, Session, Task, TaskError, session_id_of
 from hector.transcript import Said
 
 TASK_HEADER, SESSION_HEADER = "Hector-Task-Id", "Hector-Session-Id"
@@ -53,15 +54,14 @@ def task_json(task: Task) -> dict[str, Any]:
         "sessionId": task.session_id,
         "agentId": task.agent_id,
         "status": {"state": task.state, "timestamp": timestamp(task.updated_at), **_error(task.error)},
-        "input": {"type": task.input.parts[0].media_type, "content": task.input.text},
-        "output": (
-            None if task.output is None else {"type": task.output.parts[0].media_type, "content": task.output.text}
-        ),
+        "input": content_json(task.input),
+        "output": None if task.output is None else content_json(task.output),
         "usage": (
             None
             if task.usage is None
             else {"inputTokens": task.usage.input_tokens, "outputTokens": task.usage.output_tokens}
         ),
+        **({"stopReason": task.stop_reason} if task.stop_reason else {}),
         "createdAt": timestamp(task.created_at),
         "lastEventId": task.last_event + 1 if task.state.terminal else None,
     }
@@ -79,7 +79,27 @@ def message_json(said: Said) -> dict[str, Any]:
 
 
 def parts_json(message: Message) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": part.text, "mediaType": part.media_type} for part in message.parts]
+    return [part_json(part) for part in message.parts]
+
+
+def content_json(message: Message) -> dict[str, Any]:
+    """A message as `{type, content}`: its text, or its only file as base64. Other files are in `parts`."""
+    first = message.parts[0]
+    if len(message.parts) == 1 and first.raw is not None and first.filename is None:
+        return {"type": first.media_type, "content": b64encode(first.raw).decode()}
+    text_type = next((part.media_type for part in message.parts if part.text is not None), "text/plain")
+    parts = {"parts": parts_json(message)} if message.has_files else {}
+    return {"type": text_type, "content": message.text, **parts}
+
+
+def part_json(part: Part) -> dict[str, Any]:
+    """A part as requests have it: `{"type": "text", "text"}`, or `{"type": "file", "raw" | "url", "mediaType"}`."""
+    name = {} if part.filename is None else {"filename": part.filename}
+    if part.text is not None:
+        kind = {} if part.media_type == "text/plain" else {"mediaType": part.media_type}
+        return {"type": "text", "text": part.text, **kind, **name}
+    content = {"url": part.url} if part.raw is None else {"raw": b64encode(part.raw).decode()}
+    return {"type": "file", **content, "mediaType": part.media_type, **name}
 
 
 def agent_json(served: ServedAgent) -> dict[str, Any]:
@@ -103,7 +123,8 @@ def event_data(task_id: str, event: Event) -> dict[str, Any]:
     else:
         note = {"message": event.text} if event.text else {}
         fraction = {} if event.fraction is None else {"fraction": event.fraction}
-        data["status"] = {"state": event.state, **note, **fraction, **_error(event.error)}
+        stop = {} if event.stop_reason is None else {"stop_reason": event.stop_reason}
+        data["status"] = {"state": event.state, **note, **fraction, **stop, **_error(event.error)}
     return data
 
 

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from hector.config.duration import PositiveDuration
-from hector.dialects.checked import checked, checked_message, checked_metadata
+from hector.dialects.checked import checked, checked_metadata
 from hector.dialects.native import millis, parts_json, timestamp
+from hector.dialects.parts import message_of, part_of
 from hector.errors import InvalidRequest
-from hector.model import Message, Part, Role, Session, Task, TaskError, TaskState, Usage
+from hector.model import Message, Role, Session, StopReason, Task, TaskError, TaskState, Usage
 
 FORMAT = "hector-session"
 VERSION = 1
@@ -52,9 +53,12 @@ class SessionLine(_Line):
 
 
 class _Part(_Line):
-    type: Literal["text"]
-    text: str
-    mediaType: str = "text/plain"
+    type: Literal["text", "file"]
+    text: str | None = None
+    raw: str | None = None
+    url: str | None = None
+    mediaType: str | None = None
+    filename: str | None = None
 
 
 class _Message(_Line):
@@ -65,8 +69,10 @@ class _Message(_Line):
         role = Role.USER if self.role == "user" else Role.AGENT
         if role is not (Role.USER if field == "input" else Role.AGENT):
             raise InvalidRequest(f"{field}.role is wrong: {self.role!r}.", field=f"{field}.role")
-        parts = tuple(Part(part.text, part.mediaType) for part in self.parts)
-        return checked_message(Message(role, parts), field, nul=role is Role.AGENT)
+        fields = [f"{field}.parts.{index}" for index in range(len(self.parts))]
+        nul = role is Role.AGENT
+        parts = [(part_of(part.model_dump(), at, nul=nul), at) for part, at in zip(self.parts, fields, strict=True)]
+        return message_of(parts, role)
 
 
 class _Usage(_Line):
@@ -90,6 +96,7 @@ class TurnLine(_Line):
     output: _Message | None = None
     usage: _Usage | None = None
     error: _Error | None = None
+    stopReason: Literal["max_tokens", "context_window"] | None = None
     taskId: str | None = None
 
     def task(self) -> Task:
@@ -105,6 +112,7 @@ class TurnLine(_Line):
             output=self.output.message("output") if self.output else None,
             usage=Usage(self.usage.inputTokens, self.usage.outputTokens) if self.usage else None,
             error=TaskError(self.error.code, self.error.message) if self.error else None,
+            stop_reason=StopReason(self.stopReason) if self.stopReason else None,
         )
 
 
@@ -153,6 +161,7 @@ def turn_line(task: Task) -> bytes:
             "output": {"role": "assistant", "parts": parts_json(task.output)} if task.output else None,
             "usage": {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens} if usage else None,
             "error": {"code": error.code, "message": error.message} if error else None,
+            "stopReason": task.stop_reason,
             "createdAt": timestamp(task.created_at),
             "endedAt": timestamp(task.updated_at),
         }

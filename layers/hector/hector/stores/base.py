@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from hector.model import Event, Message, Millis, Principal, Session, Task, TaskError, TaskState, Usage
+from hector.model import Event, Message, Millis, Principal, Session, StopReason, Task, TaskError, TaskState, Usage
 
 T = TypeVar("T")
 Clock = Callable[[], Millis]
@@ -68,6 +68,7 @@ class Outcome:
     output: Message | None = None
     usage: Usage | None = None
     error: TaskError | None = None
+    stop_reason: StopReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

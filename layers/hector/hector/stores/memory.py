@@ -188,6 +188,7 @@ class MemoryStore:
             usage=outcome.usage,
             error=outcome.error,
             last_event=outcome.last_event,
+            stop_reason=outcome.stop_reason,
             turn=lease.head + 1,
             updated_at=self._now(),
         )

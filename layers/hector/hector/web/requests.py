@@ -14,14 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from starlette.requests import ClientDisconnect, Request
 
 from hector.config.duration import PositiveDuration
-from hector.dialects.checked import checked, checked_message, checked_metadata, parse_object
+from hector.dialects.checked import checked, checked_metadata, parse_object
+from hector.dialects.parts import fingerprint, input_part, message_of, part_of
 from hector.errors import InputTooLarge, InvalidRequest
-from hector.model import Message, Part, Role, TaskState
+from hector.model import Message, TaskState
 from hector.stores.base import Idempotency
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""Of a portable session file: a turn's two texts, each character of them escaped."""
+"""Of a portable session file: a turn's two messages, each character of them escaped."""
 
 MAX_KEY_LENGTH = 255
 
@@ -81,7 +82,9 @@ class ForkSession(_Strict):
 
 
 class TaskInput(_Strict):
-    type: Literal["text/plain", "text/markdown"] = "text/plain"
+    """`content` is the text of a `text/…` type, or the bytes of any other type as base64."""
+
+    type: str = Field(default="text/plain", examples=["text/plain", "image/png"])
     content: Annotated[str, Field(min_length=1)]
 
 
@@ -89,17 +92,26 @@ class PostTask(_Strict):
     input: TaskInput
 
     def message(self) -> Message:
-        return checked_message(Message(Role.USER, (Part(self.input.content, self.input.type),)), "input.content")
+        return message_of([(input_part(self.input.type, self.input.content), "input.content")])
 
 
-class TextPart(_Tolerant):
-    type: Literal["text"] = "text"
-    text: Annotated[str, Field(min_length=1)]
+class InputPart(_Tolerant):
+    """Exactly one of `text`, `raw` (a file as base64) and `url` (of a file: https, http or s3).
+
+    Files need their `mediaType`.
+    """
+
+    type: Literal["text", "file"] | None = None
+    text: Annotated[str, Field(min_length=1)] | None = None
+    raw: Annotated[str, Field(min_length=1)] | None = None
+    url: Annotated[str, Field(min_length=1)] | None = None
+    mediaType: str | None = Field(default=None, examples=["image/png"])
+    filename: str | None = None
 
 
 class InputMessage(_Tolerant):
     role: Literal["user", "ROLE_USER"] = "user"
-    parts: Annotated[list[TextPart], Field(min_length=1, max_length=100)]
+    parts: Annotated[list[InputPart], Field(min_length=1, max_length=100)]
     contextId: Annotated[str, Field(min_length=1)] | None = None
 
 
@@ -110,8 +122,9 @@ class SendMessage(_Tolerant):
     contextId: Annotated[str, Field(min_length=1)] | None = None
 
     def to_message(self) -> Message:
-        return checked_message(
-            Message(Role.USER, tuple(Part(part.text) for part in self.message.parts)), "message.parts"
+        fields = [f"message.parts.{index}" for index in range(len(self.message.parts))]
+        return message_of(
+            [(part_of(part.model_dump(), field), field) for part, field in zip(self.message.parts, fields, strict=True)]
         )
 
     @property
@@ -187,9 +200,9 @@ def idempotency_of(request: Request, fingerprint: str) -> Idempotency | None:
     return Idempotency(key, fingerprint)
 
 
-def fingerprint_of(message: Message) -> list[list[str]]:
+def fingerprint_of(message: Message) -> list[list[str | None]]:
     """What an idempotency key of a message stands for."""
-    return [[part.media_type, part.text] for part in message.parts]
+    return [fingerprint(part) for part in message.parts]
 
 
 def page_limit(request: Request) -> int:

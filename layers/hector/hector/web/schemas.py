@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hector.model import TaskState
+from hector.model import StopReason, TaskState
 
 _SESSION_ID = "550e8400-e29b-41d4-a716-446655440000"
 _TASK_ID = f"{_SESSION_ID}-019bf0a1b2c3d4e5f60"
@@ -46,13 +46,28 @@ def _page(item: str) -> dict[str, Any]:
     )
 
 
-_CONTENT = _object("A text and its media type", type=_TEXT, content=_TEXT)
 _ERROR = _object("Why a task failed: for programs, and for people", code=_TEXT, message=_TEXT)
 _USAGE = _object("Tokens, as the model counted them", inputTokens=_COUNT, outputTokens=_COUNT)
 _STATUS = _object(
     "Where the task is", state={"enum": list(TaskState), "type": "string"}, timestamp=_TIME, optional={"error": _ERROR}
 )
-_PART = _object("A piece of a message", type={"const": "text"}, text=_TEXT, mediaType=_TEXT)
+_PART = _object(
+    "A piece of a message: a text, the bytes of a file as base64 (`raw`), or the `url` of one",
+    optional={
+        "text": _TEXT,
+        "raw": {"type": "string", "contentEncoding": "base64"},
+        "url": {"type": "string", "format": "uri"},
+        "mediaType": _TEXT,
+        "filename": _TEXT,
+    },
+    type={"enum": ["text", "file"], "type": "string"},
+)
+_CONTENT = _object(
+    "A text and its media type, or a file as base64; `parts` if there are files among them",
+    optional={"parts": {"type": "array", "items": _PART}},
+    type=_TEXT,
+    content=_TEXT,
+)
 
 SCHEMAS: dict[str, Any] = {
     "Session": _object(
@@ -92,6 +107,13 @@ SCHEMAS: dict[str, Any] = {
             "createdAt": _AT,
             "lastEventId": 5,
         },
+        optional={
+            "stopReason": {
+                "enum": list(StopReason),
+                "type": "string",
+                "description": "Why the answer is not whole; absent where it is",
+            }
+        },
         taskId=_TEXT,
         sessionId=_TEXT,
         agentId=_TEXT,
@@ -107,7 +129,7 @@ SCHEMAS: dict[str, Any] = {
         {
             "messageId": f"{_TASK_ID}.user",
             "role": "user",
-            "parts": [{"type": "text", "text": "What is my name?", "mediaType": "text/plain"}],
+            "parts": [{"type": "text", "text": "What is my name?"}],
             "taskId": _TASK_ID,
             "createdAt": _AT,
         },

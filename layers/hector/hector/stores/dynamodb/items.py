@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from hector.model import (
     Principal,
     Role,
     Session,
+    StopReason,
     Task,
     TaskError,
     TaskState,
@@ -206,6 +208,7 @@ def task_of(row: Row) -> Task:
         error=TaskError(*json.loads(row["failure"])) if "failure" in row else None,
         turn=row.get("turn", 0),
         last_event=row.get("last_event", 0),
+        stop_reason=StopReason(row["stop_reason"]) if "stop_reason" in row else None,
     )
 
 
@@ -218,6 +221,8 @@ def outcome_values(outcome: Outcome) -> Row:
         values["tokens"] = _json([outcome.usage.input_tokens, outcome.usage.output_tokens])
     if outcome.error is not None:
         values["failure"] = _json([outcome.error.code, outcome.error.message])
+    if outcome.stop_reason is not None:
+        values["stop_reason"] = outcome.stop_reason.value
     return values
 
 
@@ -263,13 +268,38 @@ def _event(number: int, entry: str | dict[str, Any]) -> Event:
 
 
 def _of_message(message: Message) -> list[Any]:
-    parts = [part.text if part.media_type == _PLAIN else [part.text, part.media_type] for part in message.parts]
-    return [message.role.value, *parts]
+    return [message.role.value, *map(_of_part, message.parts)]
+
+
+def _of_part(part: Part) -> str | list[str] | dict[str, str]:
+    """The shortest of three forms: a plain text; a text with its media type; all of it, bytes as base64."""
+    if part.text is not None and part.filename is None:
+        return part.text if part.media_type == _PLAIN else [part.text, part.media_type]
+    entry = {"m": part.media_type}
+    if part.text is not None:
+        entry["t"] = part.text
+    if part.raw is not None:
+        entry["r"] = b64encode(part.raw).decode()
+    if part.url is not None:
+        entry["u"] = part.url
+    if part.filename is not None:
+        entry["f"] = part.filename
+    return entry
 
 
 def _message(entries: list[Any]) -> Message:
     role, *parts = entries
-    return Message(Role(role), tuple(Part(part) if isinstance(part, str) else Part(*part) for part in parts))
+    return Message(Role(role), tuple(map(_part, parts)))
+
+
+def _part(entry: str | list[str] | dict[str, str]) -> Part:
+    if isinstance(entry, str):
+        return Part(entry)
+    if isinstance(entry, list):
+        text, media_type = entry
+        return Part(text, media_type)
+    raw = b64decode(entry["r"]) if "r" in entry else None
+    return Part(entry.get("t"), entry["m"], raw, entry.get("u"), entry.get("f"))
 
 
 def _json(value: Any) -> str:
