@@ -224,11 +224,11 @@ BAD_FILES: dict[str, tuple[bytes, int, str | None, str]] = {
     "wrong roles": (file(HEADER, {**TURN, "input": TURN["output"]}, END), 400, "line 2: input.role", "role"),
     "a NUL": (
         file(HEADER, {**TURN, "input": {"role": "user", "parts": [{"type": "text", "text": "\0"}]}}, END),
-        400, "line 2: input", "NUL",
+        400, "line 2: input.parts.0.text", "NUL",
     ),
     "long text": (
         file(HEADER, {**TURN, "output": {"role": "assistant", "parts": [{"type": "text", "text": "x" * 200_001}]}}),
-        413, "line 2: output", "longer than",
+        413, "line 2: output.parts.0", "larger than",
     ),
     "a long line": (file(HEADER, b'"' + b"x" * 5_000_000 + b'"'), 413, "line 2", "longer than"),
     "30 MB": (b"x" * 30_000_000, 413, "line 1", "longer than"),
@@ -287,3 +287,18 @@ async def test_a_copy_lives_from_when_it_is_made_and_never_longer_than_allowed_h
         clock.advance(seconds=1800)
         assert (await client.get(f"/sessions/{session_id}/export")).status_code == 404
         assert (await client.get(f"/sessions/{fork}/export")).status_code == 200
+
+
+async def test_files_and_stop_reasons_are_carried_along(client: httpx.AsyncClient) -> None:
+    parts = [{"type": "text", "text": "What is this?"},
+             {"type": "file", "raw": "iVBORw0KGgo=", "mediaType": "image/png", "filename": "dot.png"}]  # fmt: skip
+    turn = {**TURN, "input": {"role": "user", "parts": parts}, "stopReason": "max_tokens"}
+    imported = await client.post("/sessions/import", content=file(HEADER, turn, END))
+    assert imported.status_code == 201, imported.text
+    session_id = imported.json()["sessionId"]
+    assert (await client.get(f"/sessions/{session_id}/messages")).json()["items"][0]["parts"] == parts
+    (task,) = (await client.get("/tasks", params={"sessionId": session_id})).json()["items"]
+    assert task["stopReason"] == "max_tokens"
+    exported = (await client.get(f"/sessions/{session_id}/export")).text.splitlines()
+    assert json.loads(exported[1])["input"]["parts"] == parts
+    assert json.loads(exported[1])["stopReason"] == "max_tokens"
