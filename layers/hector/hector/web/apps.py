@@ -20,21 +20,21 @@ CORS = Middleware(
     allow_origins=["*"],
     allow_methods=["GET", "POST", "PATCH", "DELETE"],
     allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"],
-    expose_headers=["Location", "Retry-After"],
+    expose_headers=["Location", "Content-Location", "Retry-After"],
 )
 
 
 def task_app(services: Services) -> ASGIApp:
     """Every route that answers one JSON body, sessions aside."""
-    return _drained(_app(TASK_ROUTES, services), services)
+    return _drained(starlette_app(TASK_ROUTES, services), services)
 
 
 def stream_app(services: Services) -> ASGIApp:
     """Every route that streams."""
-    return _drained(_app(STREAM_ROUTES, services), services)
+    return _drained(starlette_app(STREAM_ROUTES, services), services)
 
 
-def _app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
+def starlette_app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
     app = Starlette(routes=starlette_routes(routes, services), middleware=[CORS], exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     return app

@@ -16,9 +16,15 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """No cache and no proxy may hold a stream back (nginx reads X-Accel-Buffering)."""
 
 
-def event_stream(task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float) -> Response:
-    """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence."""
-    return StreamingResponse(_frames(task_id, batches, heartbeat), headers=HEADERS, media_type="text/event-stream")
+def event_stream(
+    task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float, *, location: str
+) -> Response:
+    """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence.
+
+    `location` is the task's own stream (RFC 9110, section 8.7): a client knows the task before its first event.
+    """
+    headers = {**HEADERS, "Content-Location": location}
+    return StreamingResponse(_frames(task_id, batches, heartbeat), headers=headers, media_type="text/event-stream")
 
 
 async def _frames(
