@@ -14,9 +14,10 @@ from hector.cli.screens import complain, screen
 from hector.cli.sessions import new_session, session_with
 from hector.cli.stream import TaskStream
 from hector.cli.tables import print_pairs
-from hector.cli.terminal import unechoed
+from hector.cli.terminal import dumb, unechoed
 from hector.errors import HectorError
 
+PROMPT = "you> "
 COMMANDS = {
     "/help": "these commands",
     "/info": "the agent, the session, its turns and tokens",
@@ -27,18 +28,29 @@ _COMMAND = re.compile(r"/[a-z]+")
 
 
 class Reader(Protocol):
-    async def read(self) -> str:
+    def read(self, runner: asyncio.Runner) -> str:
         """The next line. Raises EOFError."""
 
 
-class PipedReader:
-    """Lines of standard input that is no terminal."""
+class LineReader:
+    """Lines of standard input as they come; on a terminal that can do no more, after a prompt."""
 
-    async def read(self) -> str:
-        line = sys.stdin.readline()
-        if not line:
-            raise EOFError
-        return line
+    def __init__(self, prompt: str = "") -> None:
+        self._prompt = prompt
+
+    def read(self, runner: asyncio.Runner) -> str:
+        while True:
+            try:
+                print(self._prompt, end="", flush=True)
+                line = sys.stdin.readline()
+            except KeyboardInterrupt:
+                if not self._prompt:
+                    raise
+                print()  # the terminal has cleared its line
+                continue
+            if not line:
+                raise EOFError
+            return line
 
 
 class Chat:
@@ -102,9 +114,11 @@ def converse(runner: asyncio.Runner, chat: Chat) -> int:
     """Talk until the input ends; the exit code. Between terminals an error is said, and the chat goes on."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _piped(runner, chat)
-    from hector.cli.prompt import Prompt
+    reader: Reader = LineReader(PROMPT)
+    if not dumb():
+        from hector.cli.prompt import Prompt
 
-    reader = Prompt(list(COMMANDS))
+        reader = Prompt(PROMPT, list(COMMANDS))
     print("Ctrl-C cancels an answer, Ctrl-D ends; /help has more.")
     while (text := _read(runner, reader)) is not None:
         try:
@@ -121,7 +135,7 @@ def converse(runner: asyncio.Runner, chat: Chat) -> int:
 
 def _piped(runner: asyncio.Runner, chat: Chat) -> int:
     """FAILED if any answer failed; an error ends it."""
-    code, reader = COMPLETED, PipedReader()
+    code, reader = COMPLETED, LineReader()
     while (text := _read(runner, reader)) is not None:
         if runner.run(_respond(chat, text)) not in ("completed", None):
             code = FAILED
@@ -131,7 +145,7 @@ def _piped(runner: asyncio.Runner, chat: Chat) -> int:
 def _read(runner: asyncio.Runner, reader: Reader) -> str | None:
     """What to do next; None at the end."""
     try:
-        text = runner.run(reader.read()).strip()
+        text = reader.read(runner).strip()
     except EOFError:
         return None
     return None if text == "/quit" else text

@@ -11,7 +11,7 @@ UNREACHABLE = 3
 INTERRUPTED = 130
 
 EXPLAINED = (
-    "Exit codes: 0 done; 1 the task failed, or was refused; 2 wrong usage or configuration; "
+    "Exit codes: 0 done; 1 the task failed or was canceled, or the server refused; 2 wrong usage or configuration; "
     "3 the server cannot be reached; 130 stopped by Ctrl-C."
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 class Prompt:
     """`read()` gives one line (or what was pasted); Ctrl-C clears it, Ctrl-D on an empty one raises EOFError."""
 
-    def __init__(self, commands: Sequence[str]) -> None:
+    def __init__(self, prompt: str, commands: Sequence[str]) -> None:
         keys = KeyBindings()
 
         @keys.add("c-c")
@@ -24,7 +25,7 @@ class Prompt:
             event.current_buffer.reset()
 
         self._session: PromptSession[str] = PromptSession(
-            "you> ",
+            prompt,
             history=_history(),
             completer=WordCompleter(list(commands), sentence=True),
             complete_while_typing=False,
@@ -32,8 +33,8 @@ class Prompt:
             enable_suspend=True,
         )
 
-    async def read(self) -> str:
-        return await self._session.prompt_async()
+    def read(self, runner: asyncio.Runner) -> str:
+        return runner.run(self._session.prompt_async())
 
 
 def history_file() -> Path:

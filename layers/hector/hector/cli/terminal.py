@@ -12,8 +12,12 @@ _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(co
 
 def rich_output() -> bool:
     """Whether to draw and colour: on a terminal, unless NO_COLOR (no-color.org) is set or TERM is dumb."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
-    return sys.stdout.isatty() and not plain
+    return sys.stdout.isatty() and not (os.environ.get("NO_COLOR") or dumb())
+
+
+def dumb() -> bool:
+    """Whether the terminal can do nothing but print line after line."""
+    return os.environ.get("TERM", "dumb") in ("", "dumb", "unknown")
 
 
 def printable(text: str) -> str:
@@ -37,7 +41,7 @@ def unechoed() -> Iterator[None]:
         yield
         return
     silent = list(before)
-    silent[3] &= ~termios.ECHO
+    silent[3] &= ~(termios.ECHO | termios.ICANON)  # not line by line: a Ctrl-D is kept as well; Ctrl-C still interrupts
     termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
     try:
         yield
