@@ -1,4 +1,4 @@
-"""Sessions: POST and GET /sessions, GET and DELETE /sessions/{id}."""
+"""Sessions: POST and GET /sessions, GET, PATCH and DELETE /sessions/{id}."""
 
 from mangum import Mangum
 

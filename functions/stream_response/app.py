@@ -1,4 +1,4 @@
-"""Every route that answers with Server-Sent Events."""
+"""Every route that answers with Server-Sent Events, and the export of sessions."""
 
 from hector.web.apps import stream_app
 from hector.wiring import load_on_lambda

@@ -16,6 +16,7 @@ Call = Callable[[Store, Principal, str, str], Awaitable[Any]]
 
 CALLS: dict[str, Call] = {
     "read_session": lambda store, who, session_id, _: store.read_session(who, session_id),
+    "update_session": lambda store, who, session_id, _: store.update_session(who, session_id, ttl=60_000, metadata={}),
     "delete_session": lambda store, who, session_id, _: store.delete_session(who, session_id),
     "claim": lambda store, who, session_id, task_id: store.claim(who, session_id, task_id, lease=LEASE, nonce=nonce()),
     "read_history": lambda store, who, session_id, _: store.read_history(who, session_id, limit=5),

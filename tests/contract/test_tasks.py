@@ -88,3 +88,47 @@ async def test_refuses_a_cursor_that_is_not_ours(bench: Bench) -> None:
 async def test_unknown_session(bench: Bench) -> None:
     with pytest.raises(NotFound):
         await bench.store.list_tasks(bench.principal, new_session_id())
+
+
+async def test_lists_oldest_first_in_pages(bench: Bench) -> None:
+    session = await bench.session()
+    tasks = [await bench.turn(session) for _ in range(5)]
+    found: list[str] = []
+    cursor = None
+    for size in (2, 2, 1):
+        page = await bench.store.list_tasks(bench.principal, session.id, oldest_first=True, cursor=cursor, limit=2)
+        assert len(page.items) == size
+        found += [task.id for task in page.items]
+        cursor = page.next_cursor
+    assert cursor is None
+    assert found == [task.id for task in tasks]
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_lists_by_state_in_full_pages(bench: Bench, oldest_first: bool) -> None:
+    session = await bench.session()
+    tasks = []
+    for _ in range(4):
+        tasks.append(await bench.turn(session))
+        waiting = await bench.submitted(session)
+        await bench.store.request_cancel(bench.principal, waiting.id)
+    lease = await bench.claimed(session)
+    waiting = await bench.submitted(session)
+
+    async def listed(state: TaskState) -> list[str]:
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = await bench.store.list_tasks(
+                bench.principal, session.id, state=state, oldest_first=oldest_first, cursor=cursor, limit=3
+            )
+            found += [task.id for task in page.items]
+            assert len(page.items) == 3 or page.next_cursor is None
+            if (cursor := page.next_cursor) is None:
+                return found if oldest_first else found[::-1]
+
+    assert await listed(TaskState.COMPLETED) == [task.id for task in tasks]
+    assert len(await listed(TaskState.CANCELED)) == 4
+    assert await listed(TaskState.WORKING) == [lease.task_id]
+    assert await listed(TaskState.SUBMITTED) == [waiting.id]
+    assert await listed(TaskState.FAILED) == []

@@ -196,10 +196,6 @@ async def test_one_idempotency_key_is_one_task_also_as_a_stream(client: httpx.As
     assert_problem(
         await client.post(path, json=other, headers=key), 422, "idempotency_key_reused", "Idempotency-Key", "'order-7'"
     )
-    for path in ("/sessions", "/agents/my_agent/message/send", "/agents/my_agent/message/stream"):
-        refused = await client.post(path, json={"agentId": "my_agent", **MESSAGE} if "message" in path else
-                                    {"agentId": "my_agent"}, headers=key)  # fmt: skip
-        assert_problem(refused, 400, "invalid_request", "Idempotency-Key", "not supported here")
 
 
 async def test_agents_and_health(client: httpx.AsyncClient) -> None:
@@ -304,7 +300,11 @@ async def test_a_foreign_cursor_is_named(client: httpx.AsyncClient) -> None:
 
 async def test_unknown_routes_and_methods_are_problems_too(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get("/nothing"), 404, "not_found", says="GET /docs lists the routes")
-    assert_problem(await client.put("/sessions"), 405, "method_not_allowed", says="PUT is not possible")
+    refused = await client.put("/sessions")
+    assert_problem(refused, 405, "method_not_allowed", says="PUT is not possible")
+    assert refused.headers["allow"] == "GET, POST"
+    assert (await client.put("/sessions/unknown")).headers["allow"] == "DELETE, GET, PATCH"
+    assert (await client.put("/sessions/import")).headers["allow"] == "POST"
     assert_problem(await client.get("/tasks"), 400, "invalid_request", "sessionId")
 
 
@@ -377,6 +377,8 @@ async def test_every_route_is_in_the_openapi_document(client: httpx.AsyncClient)
         "POST /sessions", "GET /sessions", "GET /sessions/{session_id}", "DELETE /sessions/{session_id}",
         "POST /sessions/{session_id}/tasks", "POST /sessions/{session_id}/tasks/stream",
         "GET /tasks", "GET /tasks/{task_id}", "POST /tasks/{task_id}/cancel", "GET /tasks/{task_id}/stream",
+        "PATCH /sessions/{session_id}", "GET /sessions/{session_id}/messages", "POST /sessions/{session_id}/fork",
+        "GET /sessions/{session_id}/export", "POST /sessions/import",
         "GET /agents", "GET /agents/{agent_id}", "POST /agents/{agent_id}/message/send",
         "POST /agents/{agent_id}/message/stream", "GET /health",
     }  # fmt: skip
@@ -386,6 +388,20 @@ async def test_every_route_is_in_the_openapi_document(client: httpx.AsyncClient)
     text = json.dumps(document)
     for name in ("CreateSession", "PostTask", "SendMessage", "Problem"):
         assert name in document["components"]["schemas"]
+    for name, schema in document["components"]["schemas"].items():
+        if name in ("Session", "Task", "Message", "Agent", "Health", "EventStream", "SessionFile"):
+            assert schema["example"], name
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            for status, answer in operation["responses"].items():
+                assert answer["description"]
+                contents = answer.get("content", {})
+                assert bool(contents) == (status != "204"), (path, status)
+                for content in contents.values():
+                    name = content["schema"]["$ref"].rpartition("/")[2]
+                    assert name in document["components"]["schemas"], (path, status)
+                    assert (name == "Problem") == (int(status) >= 400)
+                    assert name != "Problem" or content["example"]["status"] == int(status)
     assert "HTTPValidationError" not in text, "bodies are checked by us, not by FastAPI"
 
 

@@ -169,6 +169,11 @@ def new_task_id(session_id: str, now: Millis) -> str:
     return f"{session_id}-{now:011x}{secrets.token_hex(4)}"
 
 
+def copied_task_id(session_id: str, at: Millis, turn: int) -> str:
+    """The id of a task that is copied into a session: of the same form, and sorted by time and turn."""
+    return f"{session_id}-{at:011x}{turn:08x}"
+
+
 def session_id_of(task_id: str) -> str | None:
     """The session that a task id names; None if this cannot be a task id of ours."""
     if not is_id(task_id):

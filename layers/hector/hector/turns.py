@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hector.agents.base import Agent, Turn
-from hector.errors import HectorError, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
+from hector.errors import HectorError, InvalidRequest, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
 from hector.history import conversation, turns_needed
 from hector.live import LiveLogs
 from hector.model import (
@@ -74,14 +74,30 @@ class Turns:
             raise NotFound.agent(agent_id, sorted(self._agents)) from None
 
     async def create_session(
+        self,
+        principal: Principal,
+        agent_id: str,
+        *,
+        ttl: int | None = None,
+        metadata: dict[str, object] | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Session:
+        """A new session, or the one from before if the idempotency key is known; `ttl` in milliseconds.
+
+        Raises NotFound for the agent, IdempotencyKeyReused.
+        """
+        session = self.draft_session(principal, agent_id, ttl=ttl, metadata=metadata)
+        return await self._store.create_session(session, idempotency=idempotency)
+
+    def draft_session(
         self, principal: Principal, agent_id: str, *, ttl: int | None = None, metadata: dict[str, object] | None = None
     ) -> Session:
-        """A new session; `ttl` in milliseconds. Raises NotFound for the agent."""
+        """A session that is not stored yet. Raises NotFound for the agent, InvalidRequest for the `ttl`."""
         self.agent(agent_id)
         now = self._now()
-        ttl = self._limits.ttl if ttl is None else ttl
+        ttl = self._limits.ttl if ttl is None else self.checked_ttl(ttl)
         last_expiry = now + self._limits.max_age
-        session = Session(
+        return Session(
             id=new_session_id(),
             agent_id=agent_id,
             principal=principal,
@@ -92,8 +108,14 @@ class Turns:
             last_activity_at=now,
             metadata=metadata or {},
         )
-        await self._store.create_session(session)
-        return session
+
+    def checked_ttl(self, ttl: int) -> int:
+        """Raises InvalidRequest if it is longer than a session may live."""
+        if ttl > self._limits.max_age:
+            raise InvalidRequest(
+                f"ttl is longer than sessions may live here ({self._limits.max_age // 1000} seconds).", field="ttl"
+            )
+        return ttl
 
     async def start(
         self,
@@ -124,8 +146,12 @@ class Turns:
         idempotency: Idempotency | None = None,
         seconds_left: float | None = None,
     ) -> Task:
-        """Open the first turn of a new session. Raises NotFound for the agent."""
-        session = await self.create_session(principal, agent_id)
+        """Open the first turn of a new session, or give back the one from before if the idempotency key is known.
+
+        Raises NotFound for the agent, IdempotencyKeyReused.
+        """
+        key = idempotency and replace(idempotency, fingerprint=f"{agent_id} {idempotency.fingerprint}")
+        session = await self.create_session(principal, agent_id, idempotency=key)
         return await self._open(session, [], message, idempotency, seconds_left)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable, TaskClosed
+from hector.errors import (
+    HectorError,
+    IdempotencyKeyReused,
+    LeaseLost,
+    NotFound,
+    SessionBusy,
+    StoreUnavailable,
+    TaskClosed,
+)
 from hector.model import TaskState
 from hector.stores.base import Idempotency, Lease, Outcome
 from hector.stores.dynamodb import connection
 from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
-from tests.contract.dynamodb.wire import Send, losing_answers, sending
+from tests.contract.dynamodb.wire import Send, client_of, losing_answers, sending
+from tests.contract.test_session_keys import new
 
 Verb = Callable[[], Awaitable[object]]
 
@@ -240,3 +250,52 @@ async def test_a_key_hands_over_no_task_that_was_discarded(dynamodb: Bench) -> N
     with pytest.raises(NotFound):
         await dynamodb.store.read_task(dynamodb.principal, task.id)
     assert (await dynamodb.store.submit(dynamodb.task(session), nonce=nonce(), idempotency=key)).created
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["pointer", "session"])
+async def test_create_session_with_a_key(again: Again, dynamodb: Bench, lost: int) -> None:
+    session, results = replace(new(dynamodb), metadata={}), []
+
+    async def create() -> None:
+        results.append(await dynamodb.store.create_session(session, idempotency=Idempotency("key", "fingerprint")))
+
+    with losing_answers(dynamodb.store, "PutItem", skip=lost) as sent:
+        await again(create)
+    assert sum(call.endswith("!") for call in sent) == 1
+    assert results == [session]
+    assert (await dynamodb.store.list_sessions(dynamodb.principal)).items == [session]
+
+
+async def test_a_crash_between_a_key_and_its_session_is_completed(one_attempt: None, dynamodb: Bench) -> None:
+    first, key = new(dynamodb), Idempotency("key", "fingerprint")
+    with losing_answers(dynamodb.store, "PutItem"), pytest.raises(StoreUnavailable):
+        await dynamodb.store.create_session(first, idempotency=key)
+    assert (await dynamodb.store.list_sessions(dynamodb.principal)).items == []
+    with pytest.raises(IdempotencyKeyReused):
+        await dynamodb.store.create_session(new(dynamodb), idempotency=Idempotency("key", "other"))
+    dynamodb.clock.advance(seconds=1)
+    for _ in range(2):
+        assert await dynamodb.store.create_session(new(dynamodb), idempotency=key) == first
+
+
+async def test_a_swept_session_is_not_created_again_by_its_key(dynamodb: Bench) -> None:
+    key = Idempotency("key", "fingerprint")
+    first = await dynamodb.store.create_session(new(dynamodb), idempotency=key)
+    client_of(dynamodb.store).delete_item(TableName="contract", Key={"pk": {"S": first.id}, "sk": {"S": "hot"}})
+    dynamodb.clock.now = first.expires_at
+    second = await dynamodb.store.create_session(new(dynamodb), idempotency=key)
+    assert second.id != first.id
+
+
+async def test_update_session(again: Again, dynamodb: Bench) -> None:
+    session, results = await dynamodb.session(), []
+
+    async def update() -> None:
+        results.append(
+            await dynamodb.store.update_session(dynamodb.principal, session.id, ttl=1_000, metadata={"a": 1})
+        )
+
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(update)
+    assert sent.count("UpdateItem!") == 1
+    assert results == [replace(session, ttl=1_000, expires_at=dynamodb.clock.now + 1_000, metadata={"a": 1})]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hector.stores.base import Idempotency
 from hector.stores.dynamodb.rows import Row, plain
 from tests.contract.bench import LEASE, TTL, Bench, nonce, pieces
 from tests.contract.dynamodb.wire import Send, answered, client_of, sending
+from tests.contract.test_session_keys import new
 
 DAY = 86_400
 
@@ -80,6 +82,14 @@ async def test_a_deleted_session_leaves_nothing(dynamodb: Bench) -> None:
     session = await busy_session(dynamodb)
     await dynamodb.store.delete_session(dynamodb.principal, session.id)
     assert rows_of(dynamodb, session) == {}
+
+
+async def test_a_deleted_session_leaves_no_key(dynamodb: Bench) -> None:
+    session = await dynamodb.store.create_session(new(dynamodb), idempotency=Idempotency("key", "fingerprint"))
+    pointer = replace(session, id=rows_of(dynamodb, session)["hot"]["key"])
+    assert list(rows_of(dynamodb, pointer)) == ["session"]
+    await dynamodb.store.delete_session(dynamodb.principal, session.id)
+    assert rows_of(dynamodb, pointer) == rows_of(dynamodb, session) == {}
 
 
 async def test_a_late_batch_of_a_lost_worker_is_written_over(dynamodb: Bench) -> None:

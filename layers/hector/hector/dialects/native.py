@@ -10,7 +10,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from hector.model import Event, EventKind, Millis, Session, Task, TaskError, session_id_of
+from hector.model import Event, EventKind, Message, Millis, Role, Session, Task, TaskError, session_id_of
+from hector.transcript import Said
 from hector.turns import ServedAgent
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -19,6 +20,12 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def timestamp(at: Millis) -> str:
     """RFC 3339 in UTC with milliseconds, such as 2026-01-31T12:00:00.000Z."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def millis(text: str) -> Millis:
+    """What `timestamp` wrote. Raises ValueError."""
+    at = datetime.fromisoformat(text)
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def session_json(session: Session) -> dict[str, Any]:
@@ -55,6 +62,21 @@ def task_json(task: Task) -> dict[str, Any]:
         "createdAt": timestamp(task.created_at),
         "lastEventId": task.last_event + 1 if task.state.terminal else None,
     }
+
+
+def message_json(said: Said) -> dict[str, Any]:
+    """In the shape of the stream's events: an agent's role is `assistant`."""
+    return {
+        "messageId": said.id,
+        "role": "user" if said.message.role is Role.USER else "assistant",
+        "parts": parts_json(said.message),
+        "taskId": said.task_id,
+        "createdAt": timestamp(said.at),
+    }
+
+
+def parts_json(message: Message) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": part.text, "mediaType": part.media_type} for part in message.parts]
 
 
 def agent_json(served: ServedAgent) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from hector.model import Event, Message, Millis, Principal, Session, Task, TaskError, TaskState, Usage
 
@@ -71,6 +71,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class StagedTurn:
+    """A turn that has ended elsewhere, and the log that it has here, which ends with number `task.last_event`."""
+
+    task: Task
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
 class LogPage:
     """The next events of a log. `open`: the task's turn is running; `lost`: it is open, but its lease has run out."""
 
@@ -89,8 +97,13 @@ class Store(Protocol):
     def open(self) -> None:
         """Make ready what the first call would wait for. A Lambda function calls this while it starts."""
 
-    async def create_session(self, session: Session) -> None:
-        """Record a new session. A second call with the same session changes nothing."""
+    async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
+        """Record a new session, with the turns that were staged for it. A second call changes nothing.
+
+        Gives back the session, as it is now. With an idempotency key, which counts among all sessions of the principal,
+        that is the session that the key stands for, from before perhaps. A key is free again when its session has
+        ended or expired. Raises IdempotencyKeyReused when the key stands for another body.
+        """
 
     async def read_session(self, principal: Principal, session_id: str) -> Session:
         """Raises NotFound."""
@@ -103,8 +116,32 @@ class Store(Protocol):
         Activity is the start of a turn (or the session's creation): an index over it costs one change per turn.
         """
 
+    async def update_session(
+        self,
+        principal: Principal,
+        session_id: str,
+        *,
+        ttl: Millis | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Session:
+        """Change what is given, and nothing of a turn that is running; the metadata is replaced as a whole.
+
+        With a new `ttl` the session expires that long after now (never past its last expiry, nor in an open turn); the
+        next turn slides it by the same. Raises NotFound.
+        """
+
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         """End the session and erase all that belongs to it. Raises NotFound."""
+
+    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+        """Record ended turns of a session that is not created yet, some at a time: `create_session` makes them visible.
+
+        Their tasks are numbered from 1 by `turn`, their ids sort in that order, and `session.turns` is their number
+        in the end. Until then nobody sees them, and a crash leaves nothing that anybody will see.
+        """
+
+    async def unstage(self, session: Session) -> None:
+        """Erase what was staged for a session that will not be created; silent if there is nothing."""
 
     async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
         """Record the task with its message as SUBMITTED. The caller has read the session; `claim` checks it again.
@@ -149,9 +186,19 @@ class Store(Protocol):
         """The task, WORKING while its turn is open. Raises NotFound."""
 
     async def list_tasks(
-        self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
+        self,
+        principal: Principal,
+        session_id: str,
+        *,
+        state: TaskState | None = None,
+        oldest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> Page[Task]:
-        """The session's tasks, newest first. Raises NotFound, InvalidRequest."""
+        """The session's tasks, newest first unless asked otherwise; those in one state if that is given.
+
+        Raises NotFound, InvalidRequest.
+        """
 
     async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
         """The events after number `after`, without gaps. Raises NotFound.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hector.errors import InvalidRequest
-from hector.model import Millis, Session, session_id_of
+from hector.model import Millis, Role, Session, session_id_of
 
 _SESSIONS = re.compile(r"[0-9]{15}\.[A-Za-z0-9-]{1,100}")
 
@@ -31,6 +31,14 @@ def check_tasks_cursor(cursor: str, session_id: str) -> str:
     if session_id_of(cursor) != session_id:
         raise _refused(cursor)
     return cursor
+
+
+def check_messages_cursor(cursor: str, session_id: str) -> str:
+    """The id of the task of the last message of the page before. Raises InvalidRequest."""
+    task_id, _, role = cursor.rpartition(".")
+    if role not in set(Role) or session_id_of(task_id) != session_id:
+        raise _refused(cursor)
+    return task_id
 
 
 def _refused(cursor: str) -> InvalidRequest:

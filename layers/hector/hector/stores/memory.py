@@ -6,7 +6,8 @@ No method awaits anything, so under asyncio each one is atomic by itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 from hector.errors import (
     IdempotencyKeyReused,
@@ -25,52 +26,43 @@ from hector.stores.base import (
     LogPage,
     Outcome,
     Page,
+    StagedTurn,
     Submitted,
     system_clock,
 )
 from hector.stores.cursors import activity_key, check_sessions_cursor, check_tasks_cursor
+from hector.stores.record import Record
 
 SWEEP_INTERVAL: Millis = 60_000
-
-
-@dataclass(slots=True)
-class _Record:
-    """A session and all that belongs to it."""
-
-    session: Session
-    fence: int = 0
-    open_task: str | None = None
-    lease_until: Millis = 0
-    lease_nonce: str = ""
-    cancel_requested: str | None = None
-    tasks: dict[str, Task] = field(default_factory=dict)
-    ended: list[str] = field(default_factory=list)
-    nonces: dict[str, str] = field(default_factory=dict)
-    logs: dict[str, list[Event]] = field(default_factory=dict)
-    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def lease(self, now: Millis) -> Lease:
-        assert self.open_task is not None
-        canceled = self.cancel_requested == self.open_task
-        return Lease(self.seen(now), self.open_task, self.fence, self.lease_until, canceled)
-
-    def seen(self, now: Millis) -> Session:
-        """The session as a reader sees it: with its open task, if a worker is alive."""
-        return replace(self.session, open_task_id=self.open_task if self.lease_until > now else None)
 
 
 class MemoryStore:
     def __init__(self, clock: Clock = system_clock) -> None:
         self._now = clock
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, Record] = {}
+        self._staged: dict[str, Record] = {}
+        self._keys: dict[tuple[Principal, str], tuple[str, str]] = {}
         self._next_sweep: Millis = 0
 
     def open(self) -> None:
         pass
 
-    async def create_session(self, session: Session) -> None:
+    async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
         self._sweep()
-        self._records.setdefault(session.id, _Record(session))
+        if idempotency is not None:
+            place = (session.principal, idempotency.key)
+            fingerprint, session_id = self._keys.get(place, ("", ""))
+            first = self._records.get(session_id)
+            if first is not None and first.session.expires_at > self._now():
+                if fingerprint != idempotency.fingerprint:
+                    raise IdempotencyKeyReused.key(idempotency.key)
+                return first.seen(self._now())
+            self._keys[place] = (idempotency.fingerprint, session.id)
+        if session.id not in self._records:
+            record = self._staged.pop(session.id, None) or Record.of(session)
+            record.session = session
+            self._records[session.id] = record
+        return self._records[session.id].seen(self._now())
 
     async def read_session(self, principal: Principal, session_id: str) -> Session:
         return self._record(principal, session_id).seen(self._now())
@@ -92,9 +84,37 @@ class MemoryStore:
             found = [session for session in found if activity_key(session) < place]
         return Page(found[:limit], activity_key(found[limit - 1]) if len(found) > limit else None)
 
+    async def update_session(
+        self,
+        principal: Principal,
+        session_id: str,
+        *,
+        ttl: Millis | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Session:
+        record = self._record(principal, session_id)
+        if metadata is not None:
+            record.session = replace(record.session, metadata=metadata)
+        if ttl is not None:
+            record.session = replace(record.session, ttl=ttl)
+            record.slide(self._now())
+        return record.seen(self._now())
+
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         self._record(principal, session_id)
         del self._records[session_id]
+
+    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+        record = self._staged.setdefault(session.id, Record.of(session))
+        for turn in turns:
+            task = turn.task
+            record.tasks[task.id] = task
+            record.nonces[task.id] = ""
+            record.logs[task.id] = list(turn.events)
+            record.ended.append(task.id)
+
+    async def unstage(self, session: Session) -> None:
+        self._staged.pop(session.id, None)
 
     async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
         record = self._records.get(task.session_id)
@@ -135,8 +155,8 @@ class MemoryStore:
         record.fence += 1
         record.lease_until = now + lease
         record.lease_nonce = nonce
-        expires_at = max(record.session.slid(now), record.lease_until)
-        record.session = replace(record.session, expires_at=expires_at, last_activity_at=now)
+        record.session = replace(record.session, last_activity_at=now)
+        record.slide(now)
         return record.lease(now)
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
@@ -144,8 +164,7 @@ class MemoryStore:
         if events:
             record.logs.setdefault(lease.task_id, [])[events[0].number - 1 :] = events
         record.lease_until = self._now() + extend
-        expires_at = max(record.session.slid(record.session.last_activity_at), record.lease_until)
-        record.session = replace(record.session, expires_at=expires_at)
+        record.extend()
         return record.lease(self._now())
 
     async def check_lease(self, lease: Lease) -> Lease:
@@ -185,7 +204,8 @@ class MemoryStore:
         record.lease_until = 0
         task = record.tasks.get(lease.task_id)
         turns = task.turn if task and task.turn else record.session.turns
-        record.session = replace(record.session, turns=turns, expires_at=record.session.slid(now))
+        record.session = replace(record.session, turns=turns)
+        record.slide(now)
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         record = self._record(principal, session_id)
@@ -196,14 +216,23 @@ class MemoryStore:
         return working(task) if record.open_task == task_id else task
 
     async def list_tasks(
-        self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
+        self,
+        principal: Principal,
+        session_id: str,
+        *,
+        state: TaskState | None = None,
+        oldest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> Page[Task]:
         record = self._record(principal, session_id)
+        ids = sorted(record.tasks, reverse=not oldest_first)
         if cursor is not None:
             check_tasks_cursor(cursor, session_id)
-        ids = sorted((id_ for id_ in record.tasks if cursor is None or id_ < cursor), reverse=True)
-        items = [await self.read_task(principal, id_) for id_ in ids[:limit]]
-        return Page(items, ids[limit - 1] if len(ids) > limit else None)
+            ids = [id_ for id_ in ids if (id_ > cursor if oldest_first else id_ < cursor)]
+        seen = [working(record.tasks[id_]) if record.open_task == id_ else record.tasks[id_] for id_ in ids]
+        found = [task for task in seen if state in (None, task.state)]
+        return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
     async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
         record, _ = self._task(principal, task_id)
@@ -224,20 +253,20 @@ class MemoryStore:
     async def aclose(self) -> None:
         pass
 
-    def _record(self, principal: Principal, session_id: str) -> _Record:
+    def _record(self, principal: Principal, session_id: str) -> Record:
         record = self._records.get(session_id)
         if record is None or record.session.principal != principal or record.session.expires_at <= self._now():
             raise NotFound.session(session_id)
         return record
 
-    def _task(self, principal: Principal, task_id: str) -> tuple[_Record, Task]:
+    def _task(self, principal: Principal, task_id: str) -> tuple[Record, Task]:
         try:
             record = self._record(principal, session_id_of(task_id) or "")
             return record, record.tasks[task_id]
         except (NotFound, KeyError):
             raise NotFound.task(task_id) from None
 
-    def _held(self, lease: Lease) -> _Record:
+    def _held(self, lease: Lease) -> Record:
         """The record whose lease this is. Raises LeaseLost."""
         record = self._records.get(lease.session.id)
         held = record is not None and (record.fence, record.open_task) == (lease.fence, lease.task_id)
@@ -251,3 +280,4 @@ class MemoryStore:
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL
             self._records = {id_: record for id_, record in self._records.items() if record.session.expires_at > now}
+            self._keys = {place: value for place, value in self._keys.items() if value[1] in self._records}

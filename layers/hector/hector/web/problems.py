@@ -11,6 +11,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
 from hector.errors import HectorError, SessionBusy
@@ -44,7 +45,19 @@ def _http_error(request: Request, error: Exception) -> Response:
         404: f"There is no route {request.url.path!r}. GET /docs lists the routes.",
         405: f"{request.method} is not possible on {request.url.path!r}.",
     }.get(error.status_code, error.detail)
-    return problem(error.status_code, code, detail, headers=error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return problem(error.status_code, code, detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes that have the request's path; Starlette itself names those of the first one."""
+    routes = [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(dict(request.scope))[0] != Match.NONE
+    ]
+    exact = [route for route in routes if route.path == request.url.path]
+    return ", ".join(sorted({method for route in exact or routes for method in route.methods or ()}))
 
 
 def _bug(_: Request, error: Exception) -> Response:

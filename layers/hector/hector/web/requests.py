@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from starlette.requests import Request
 
 from hector.config.duration import PositiveDuration
+from hector.dialects.checked import checked, checked_message, checked_metadata, parse_object
 from hector.errors import InputTooLarge, InvalidRequest
-from hector.model import Message, Part, Role
+from hector.model import Message, Part, Role, TaskState
 from hector.stores.base import Idempotency
 
 MAX_BODY_BYTES = 256 * 1024
-MAX_TEXT_BYTES = 200_000
-MAX_METADATA_BYTES = 16_384
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""Of a portable session file: a turn's two texts, each character of them escaped."""
+
 MAX_KEY_LENGTH = 255
 
 B = TypeVar("B", bound=BaseModel)
+
+
+class Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
 
 
 class _Strict(BaseModel):
@@ -35,12 +42,42 @@ class _Tolerant(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
-class CreateSession(_Strict):
-    """`ttl`: seconds, or a duration such as "30m"."""
+Metadata = Annotated[dict[str, Any], AfterValidator(checked_metadata)]
+Ttl = Annotated[
+    PositiveDuration,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0.001},
+                {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"},
+            ]
+        }
+    ),
+]
+"""Seconds, or a duration such as "30m"."""
 
-    agentId: str
-    ttl: PositiveDuration | None = Field(default=None, examples=["30m"])
-    metadata: dict[str, Any] = Field(default_factory=dict)
+
+class CreateSession(_Strict):
+    """`ttl`: seconds, or a duration such as "30m"; `metadata` is yours, up to 16 KB."""
+
+    agentId: str = Field(examples=["support_agent"])
+    ttl: Ttl | None = Field(default=None, examples=["30m"])
+    metadata: Metadata = Field(default_factory=dict, examples=[{"plan": "gold"}])
+
+
+class UpdateSession(_Strict):
+    """What is left out stays. `ttl` counts from now on; `metadata` is replaced as a whole."""
+
+    ttl: Ttl | None = Field(default=None, examples=["2h"])
+    metadata: Metadata | None = Field(default=None, examples=[{"plan": "platinum"}])
+
+
+class ForkSession(_Strict):
+    """`ttl` and `metadata`: as in the session that is forked, if left out; `taskId`: the last turn to take over."""
+
+    ttl: Ttl | None = Field(default=None, examples=["2h"])
+    metadata: Metadata | None = Field(default=None, examples=[{"branch": "b"}])
+    taskId: str | None = None
 
 
 class TaskInput(_Strict):
@@ -52,7 +89,7 @@ class PostTask(_Strict):
     input: TaskInput
 
     def message(self) -> Message:
-        return _checked(Message(Role.USER, (Part(self.input.content, self.input.type),)), "input.content")
+        return checked_message(Message(Role.USER, (Part(self.input.content, self.input.type),)), "input.content")
 
 
 class TextPart(_Tolerant):
@@ -73,7 +110,9 @@ class SendMessage(_Tolerant):
     contextId: str | None = None
 
     def to_message(self) -> Message:
-        return _checked(Message(Role.USER, tuple(Part(part.text) for part in self.message.parts)), "message.parts")
+        return checked_message(
+            Message(Role.USER, tuple(Part(part.text) for part in self.message.parts)), "message.parts"
+        )
 
     @property
     def session_id(self) -> str | None:
@@ -82,15 +121,41 @@ class SendMessage(_Tolerant):
         return self.contextId or self.message.contextId
 
 
-async def read_body(request: Request, model: type[B]) -> B:
-    """The request's body as the model. Raises InvalidRequest or InputTooLarge, naming the field."""
-    data = _parse(await _read(request))
-    if not isinstance(data, dict):
-        raise InvalidRequest(f"The body must be a JSON object, not {_json_type(data)}.")
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise _invalid(error) from None
+async def read_body(request: Request, model: type[B], *, optional: bool = False) -> B:
+    """The request's body as the model; where it is optional, none is an empty object.
+
+    Raises InvalidRequest or InputTooLarge, naming the field.
+    """
+    raw = await _read(request)
+    if not raw.strip():
+        if not optional:
+            raise InvalidRequest("The body is empty: send a JSON object.")
+        raw = b"{}"
+    return checked(model, parse_object(raw, "The body"))
+
+
+async def numbered_lines(request: Request, digest: Digest) -> AsyncIterator[tuple[int, bytes]]:
+    """The body's lines that are not empty, with their numbers from 1; the digest gets all of it.
+
+    Nothing but one line is held in memory. Raises InputTooLarge.
+    """
+    number, buffer = 1, b""
+    async for chunk in request.stream():
+        digest.update(chunk)
+        *whole, rest = chunk.split(b"\n")
+        for end in whole:
+            if (line := buffer + end).strip():
+                yield number, _short_enough(line, number)
+            number, buffer = number + 1, b""
+        buffer = _short_enough(buffer + rest, number)
+    if buffer.strip():
+        yield number, buffer
+
+
+def _short_enough(line: bytes, number: int) -> bytes:
+    if len(line) > MAX_LINE_BYTES:
+        raise InputTooLarge(f"Line {number} is longer than {MAX_LINE_BYTES:,} bytes.", field=f"line {number}")
+    return line
 
 
 async def _read(request: Request) -> bytes:
@@ -104,71 +169,24 @@ async def _read(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def _parse(raw: bytes) -> Any:
-    if not raw.strip():
-        raise InvalidRequest("The body is empty: send a JSON object.")
-    try:
-        data = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        json.dumps(data, ensure_ascii=False).encode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
-    except UnicodeEncodeError:
-        raise InvalidRequest("The body holds half of a surrogate pair, which is no text.") from None
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deeply.") from None
-    except ValueError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}.") from None
-    return data
+def idempotency(request: Request, asked: Any) -> Idempotency | None:
+    """The request's Idempotency-Key, with the fingerprint of what is asked for: something that JSON can say."""
+    content = json.dumps(asked, sort_keys=True)
+    return idempotency_of(request, hashlib.sha256(content.encode()).hexdigest())
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _checked(message: Message, field: str) -> Message:
-    if len(message.text.encode()) > MAX_TEXT_BYTES:
-        raise InputTooLarge(f"The text is longer than {MAX_TEXT_BYTES:,} bytes.", field=field)
-    if "\0" in message.text:
-        raise InvalidRequest("The text holds a NUL character.", field=field)
-    return message
-
-
-def _invalid(error: ValidationError) -> InvalidRequest:
-    problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    said = {
-        "missing": "is missing",
-        "extra_forbidden": "is not known here",
-    }.get(problem["type"], f"is wrong: {problem['msg'][0].lower()}{problem['msg'][1:]}")
-    return InvalidRequest(f"{field} {said}.", field=field)
-
-
-def _json_type(data: Any) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return names.get(type(data), "a number")
-
-
-def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(metadata).encode()) > MAX_METADATA_BYTES:
-        raise InputTooLarge(f"metadata is larger than {MAX_METADATA_BYTES:,} bytes.", field="metadata")
-    return metadata
-
-
-def idempotency(request: Request, message: Message) -> Idempotency | None:
-    """The request's Idempotency-Key, with the fingerprint of what it asks for."""
+def idempotency_of(request: Request, fingerprint: str) -> Idempotency | None:
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
     if not 0 < len(key) <= MAX_KEY_LENGTH:
         raise InvalidRequest(f"The key must have 1 to {MAX_KEY_LENGTH} characters.", field="Idempotency-Key")
-    content = json.dumps([[part.media_type, part.text] for part in message.parts])
-    return Idempotency(key, hashlib.sha256(content.encode()).hexdigest())
+    return Idempotency(key, fingerprint)
 
 
-def no_idempotency(request: Request, instead: str) -> None:
-    """Refuse a key where it could not be kept: better than a retry that silently does the work twice."""
-    if "idempotency-key" in request.headers:
-        raise InvalidRequest(f"Idempotency-Key is not supported here; {instead}", field="Idempotency-Key")
+def fingerprint_of(message: Message) -> list[list[str]]:
+    """What an idempotency key of a message stands for."""
+    return [[part.media_type, part.text] for part in message.parts]
 
 
 def page_limit(request: Request) -> int:
@@ -178,12 +196,32 @@ def page_limit(request: Request) -> int:
     return int(text)
 
 
+def newest_first(request: Request) -> bool:
+    """Whether the newest come first: ?order=asc or desc."""
+    text = request.query_params.get("order", "asc")
+    if text not in ("asc", "desc"):
+        raise InvalidRequest(f"order must be asc or desc, not {text!r}.", field="order")
+    return text == "desc"
+
+
+def task_state(request: Request) -> TaskState | None:
+    text = request.query_params.get("state")
+    if text is None:
+        return None
+    try:
+        return TaskState(text)
+    except ValueError:
+        raise InvalidRequest(f"state must be one of {', '.join(TaskState)}, not {text!r}.", field="state") from None
+
+
 def cursor_after(request: Request) -> int:
     """Where to go on: Last-Event-ID, else ?after=, else 0."""
-    name = "Last-Event-ID"
-    text = request.headers.get(name)
-    if text is None:
-        name, text = "after", request.query_params.get("after", "0")
+    after = _event_number("after", request.query_params.get("after", "0"))
+    last = request.headers.get("last-event-id")
+    return after if last is None else _event_number("Last-Event-ID", last)
+
+
+def _event_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InvalidRequest(f"{name} must be the number of an event, not {text!r}.", field=name)
     return int(text)

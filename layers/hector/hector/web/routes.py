@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -24,18 +25,28 @@ class Parameter:
     description: str
     place: str = "query"
     required: bool = False
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """`body` is the request's model; `answer` is the status and media type of success; `errors` its other statuses."""
+    """A route, and all that the OpenAPI document says of it.
+
+    `body` is the request's model, `upload` the media type and schema of one that is no JSON object. `answer` is the
+    status and media type of success, `returns` the name of its schema; `also` are other statuses that mean success,
+    `errors` those that do not, besides 503, which every route can answer.
+    """
 
     method: str
     path: str
     endpoint: Endpoint
     summary: str
     body: type[BaseModel] | None = None
+    body_required: bool = True
+    upload: tuple[str, str] | None = None
     answer: tuple[int, str] = (200, "application/json")
+    returns: str | None = None
+    also: Mapping[int, str] = field(default_factory=dict)
     errors: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
 

@@ -7,39 +7,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic.json_schema import models_json_schema
 from starlette.responses import RedirectResponse
 
 from hector import __version__
 from hector.services import Services
 from hector.web.api import API_ROUTES
 from hector.web.apps import CORS
+from hector.web.openapi import add_schemas, operation
 from hector.web.problems import EXCEPTION_HANDLERS
-from hector.web.routes import ApiRoute, Parameter
+from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
-
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_ERRORS = {
-    400: "The request is malformed; `field` names where",
-    404: "No such thing, or not yours",
-    409: "The session is busy, or the task has ended",
-    413: "Too large",
-    422: "The idempotency key stands for another request",
-}
-_PROBLEM_SCHEMA = {
-    "type": "object",
-    "description": "Problem details (RFC 9457)",
-    "required": ["type", "title", "status", "code", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string", "description": "Stable, for programs"},
-        "detail": {"type": "string", "description": "For people: what is wrong, and what to do"},
-        "field": {"type": "string", "description": "The field that is wrong"},
-        "taskId": {"type": "string", "description": "The task that keeps the session busy"},
-    },
-}
 
 
 def sessions_app(services: Services) -> FastAPI:
@@ -80,44 +57,14 @@ def _app(routes: Sequence[ApiRoute], services: Services, **settings: Any) -> Fas
             operation_id=route.endpoint.__name__,
             response_model=None,
             status_code=route.answer[0],
-            responses={status: {"description": _ERRORS[status], "content": _PROBLEM} for status in route.errors},
-            openapi_extra=_operation(route),
+            openapi_extra=operation(route),
         )
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
-        schema = describe()
-        bodies = [(route.body, "validation") for route in routes if route.body]
-        _, definitions = models_json_schema(bodies, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas |= definitions.get("$defs", {}) | {"Problem": _PROBLEM_SCHEMA}
-        return schema
+        document = describe()
+        add_schemas(document, routes)
+        return document
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
-
-
-def _operation(route: ApiRoute) -> dict[str, Any]:
-    operation: dict[str, Any] = {"parameters": [_parameter(parameter) for parameter in route.parameters]}
-    operation["parameters"] += [
-        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
-        for part in route.path.split("/")
-        if part.startswith("{")
-    ]
-    status, media_type = route.answer
-    content = {media_type: {"schema": {"type": "string" if media_type == "text/event-stream" else "object"}}}
-    operation["responses"] = {str(status): {"content": content if media_type else {}}}
-    if route.body:
-        body = {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}
-        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
-    return operation
-
-
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    return {
-        "name": parameter.name,
-        "in": parameter.place,
-        "required": parameter.required,
-        "description": parameter.description,
-        "schema": {"type": "string"},
-    }

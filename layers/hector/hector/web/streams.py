@@ -1,4 +1,4 @@
-"""The routes that stream: Server-Sent Events, numbered, resumable and joinable."""
+"""The routes that stream: Server-Sent Events, numbered, resumable and joinable; and the export of a session."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from starlette.responses import Response
 from hector.model import Task
 from hector.services import Services
 from hector.web.context import absolute_url, principal_of
+from hector.web.copies import NDJSON, export_session
 from hector.web.requests import PostTask, SendMessage, cursor_after, read_body
 from hector.web.routes import ApiRoute, Parameter
+from hector.web.sessions import KEY
 from hector.web.sse import event_stream
-from hector.web.tasks import KEY, open_turn, open_turn_with
+from hector.web.tasks import open_turn, open_turn_with
 
-RESUME = Parameter("Last-Event-ID", "The last event that was received; the stream goes on after it", place="header")
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+RESUME = Parameter(
+    "Last-Event-ID", "The last event that was received; the stream goes on after it", place="header", schema=_NUMBER
+)
+AFTER = Parameter("after", "The same as Last-Event-ID, for clients that cannot set it", schema=_NUMBER)
 
 
 async def stream_task(services: Services, request: Request) -> Response:
@@ -43,10 +49,13 @@ def _follow(services: Services, request: Request, task: Task, after: int = 0) ->
 _SSE = (200, "text/event-stream")
 STREAM_ROUTES = (
     ApiRoute("POST", "/sessions/{session_id}/tasks/stream", stream_task, "Say something in a session, and stream",
-             body=PostTask, answer=_SSE, errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+             body=PostTask, answer=_SSE, returns="EventStream", errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
     ApiRoute("POST", "/agents/{agent_id}/message/stream", stream_message, "Send a message, and stream the answer",
-             body=SendMessage, answer=_SSE, errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+             body=SendMessage, answer=_SSE, returns="EventStream", errors=(400, 404, 409, 413, 422),
+             parameters=(KEY,)),
     ApiRoute("GET", "/tasks/{task_id}/stream", resume_task, "Follow a task's stream, from any event on",
-             answer=_SSE, errors=(400, 404),
-             parameters=(RESUME, Parameter("after", "The same as Last-Event-ID, for clients that cannot set it"))),
+             answer=_SSE, returns="EventStream", also={204: "Everything has been received"}, errors=(400, 404),
+             parameters=(RESUME, AFTER)),
+    ApiRoute("GET", "/sessions/{session_id}/export", export_session, "Export a session as a portable file",
+             answer=(200, NDJSON), returns="SessionFile", errors=(404,)),
 )  # fmt: skip

@@ -12,14 +12,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hector import __version__
 from hector.dialects.native import agent_json, task_json
 from hector.errors import InvalidRequest
-from hector.model import Message, Principal, Task
+from hector.model import Message, Principal, Task, TaskState
 from hector.services import Services
 from hector.web.context import principal_of, seconds_left
-from hector.web.requests import PostTask, SendMessage, idempotency, no_idempotency, page_limit, read_body
+from hector.web.copies import COPY_ROUTES
+from hector.web.requests import PostTask, SendMessage, fingerprint_of, idempotency, page_limit, read_body, task_state
 from hector.web.routes import ApiRoute, Parameter
-from hector.web.sessions import PAGING
+from hector.web.sessions import KEY, PAGING
 
-KEY = Parameter("Idempotency-Key", "The same key with the same body gives the first task again", place="header")
 CANCEL_WAIT_SECONDS = 2.0
 
 
@@ -29,7 +29,7 @@ async def open_turn(services: Services, request: Request, message: Message, sess
         principal_of(request),
         session_id,
         message,
-        idempotency=idempotency(request, message),
+        idempotency=idempotency(request, fingerprint_of(message)),
         seconds_left=seconds_left(request),
     )
 
@@ -43,8 +43,13 @@ async def open_turn_with(services: Services, request: Request, body: SendMessage
         if session.agent_id != agent_id:
             raise InvalidRequest(f"That session is with agent {session.agent_id!r}.", field="contextId")
         return await open_turn(services, request, message, session.id)
-    no_idempotency(request, "send it with a contextId.")
-    return await services.turns.start_new(principal_of(request), agent_id, message, seconds_left=seconds_left(request))
+    return await services.turns.start_new(
+        principal_of(request),
+        agent_id,
+        message,
+        idempotency=idempotency(request, fingerprint_of(message)),
+        seconds_left=seconds_left(request),
+    )
 
 
 async def post_task(services: Services, request: Request) -> Response:
@@ -63,7 +68,11 @@ async def list_tasks(services: Services, request: Request) -> Response:
     if not session_id:
         raise InvalidRequest("sessionId is missing: tasks are listed by session.", field="sessionId")
     page = await services.store.list_tasks(
-        principal_of(request), session_id, cursor=request.query_params.get("cursor"), limit=page_limit(request)
+        principal_of(request),
+        session_id,
+        state=task_state(request),
+        cursor=request.query_params.get("cursor"),
+        limit=page_limit(request),
     )
     return JSONResponse({"items": [task_json(task) for task in page.items], "nextCursor": page.next_cursor})
 
@@ -126,14 +135,19 @@ async def _spaced(waiting: asyncio.Future[Task], interval: float) -> AsyncIterat
 
 TASK_ROUTES = (
     ApiRoute("POST", "/sessions/{session_id}/tasks", post_task, "Say something in a session, and wait for the answer",
-             body=PostTask, errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
-    ApiRoute("GET", "/tasks", list_tasks, "List the tasks of a session, newest first", errors=(400, 404),
-             parameters=(Parameter("sessionId", "The session", required=True), *PAGING)),
-    ApiRoute("GET", "/tasks/{task_id}", read_task, "Read a task", errors=(404,)),
-    ApiRoute("POST", "/tasks/{task_id}/cancel", cancel_task, "Cancel a running task", errors=(404, 409)),
-    ApiRoute("GET", "/agents", list_agents, "List the agents"),
-    ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", errors=(404,)),
+             body=PostTask, returns="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+    ApiRoute("GET", "/tasks", list_tasks, "List the tasks of a session, newest first", returns="TaskPage",
+             errors=(400, 404),
+             parameters=(Parameter("sessionId", "The session", required=True),
+                         Parameter("state", "Only the tasks in this state",
+                                   schema={"type": "string", "enum": list(TaskState)}), *PAGING)),
+    ApiRoute("GET", "/tasks/{task_id}", read_task, "Read a task", returns="Task", errors=(404,)),
+    ApiRoute("POST", "/tasks/{task_id}/cancel", cancel_task, "Cancel a running task", returns="Task",
+             errors=(404, 409)),
+    ApiRoute("GET", "/agents", list_agents, "List the agents", returns="AgentPage"),
+    ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", returns="Agent", errors=(404,)),
     ApiRoute("POST", "/agents/{agent_id}/message/send", send_message, "Send a message, and wait for the answer",
-             body=SendMessage, errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
-    ApiRoute("GET", "/health", health, "Whether the server is up"),
+             body=SendMessage, returns="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+    ApiRoute("GET", "/health", health, "Whether the server is up", returns="Health"),
+    *COPY_ROUTES,
 )  # fmt: skip

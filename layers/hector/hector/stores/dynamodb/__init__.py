@@ -6,7 +6,8 @@
     log#<suffix>#<number>   a batch of events, from this number on
     key#<hash>              an idempotency key: the task that it stands for
 
-The sort keys of one partition. An index, `activity`, lists the hot records of a principal.
+The sort keys of one partition. A session's own idempotency key is a row `session` in a partition `key#<hash>` that
+names principal and key. An index, `activity`, lists the hot records of a principal.
 """
 
 from hector.stores.dynamodb.store import DynamoDBStore

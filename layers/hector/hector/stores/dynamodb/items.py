@@ -107,6 +107,12 @@ def hot_row(session: Session) -> Row:
     return row | {"meta": True} if session.metadata else row
 
 
+def idle_values(ttl: Millis, now: Millis) -> Row:
+    """What a new `ttl` changes in the hot record, from now on."""
+    keep = seconds(ttl) + _GRACE_SECONDS
+    return {"idle_ms": ttl, "idle_until": now + ttl, "keep": keep, "ttl": seconds(now) + keep}
+
+
 def expires_at(hot: Row) -> Millis:
     """A session lasts until it has idled for its `ttl`, or has reached its last expiry; an open turn keeps it."""
     return max(min(int(hot["idle_until"]), int(hot["last_expiry"])), int(hot.get("lease_until", 0)))
@@ -143,13 +149,14 @@ def lease_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Lease:
     )
 
 
-def meta_row(session: Session) -> Row:
-    pk, sk = meta_key(session.id)
-    return {"pk": pk, "sk": sk, "metadata": _json(session.metadata), "ttl": far(session.last_expiry)}
+def meta_row(session_id: str, metadata: dict[str, Any], last_expiry: Millis) -> Row:
+    pk, sk = meta_key(session_id)
+    return {"pk": pk, "sk": sk, "metadata": _json(metadata), "ttl": far(last_expiry)}
 
 
-def metadata_of(meta: Row | None) -> dict[str, Any]:
-    return json.loads(meta["metadata"]) if meta else {}
+def metadata_of(hot: Row, meta: Row | None) -> dict[str, Any]:
+    """The hot record says whether there is any."""
+    return json.loads(meta["metadata"]) if meta and "meta" in hot else {}
 
 
 def pointer_row(task: Task, idempotency: Idempotency, last_expiry: Millis) -> Row:
@@ -177,6 +184,12 @@ def task_row(task: Task, nonce: str, last_expiry: Millis, pointer: str | None) -
         "ttl": far(last_expiry),
     }
     return row if pointer is None else row | {"pointer": pointer}
+
+
+def ended_row(task: Task, last_expiry: Millis) -> Row:
+    """A task that ended elsewhere."""
+    outcome = Outcome(task.state, task.last_event, task.output, task.usage, task.error)
+    return task_row(task, "", last_expiry, None) | outcome_values(outcome) | {"turn": task.turn, "fence": 0}
 
 
 def task_of(row: Row) -> Task:

@@ -1,22 +1,25 @@
-"""Sessions: create, read, list, delete; and the hot record, which every other method looks at first."""
+"""Sessions: create, read, list, change, delete; and the hot record, which every other method looks at first."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import contextlib
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from hector.errors import NotFound
-from hector.model import Millis, Principal, Session, session_id_of
-from hector.stores.base import Clock, Page
+from hector.errors import IdempotencyKeyReused, NotFound
+from hector.model import Millis, Principal, Session, is_id, session_id_of
+from hector.stores.base import Clock, Idempotency, Page, StagedTurn
 from hector.stores.cursors import check_sessions_cursor
-from hector.stores.dynamodb import items
+from hector.stores.dynamodb import items, pointers
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.table import Table
+from hector.stores.dynamodb.table import Key, Table
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
 
 _REMEMBERED = 1024
 _AFTER_ALL = "~"
@@ -36,12 +39,14 @@ class Sessions:
         self._now = clock
         self._settled: dict[str, Settled] = {}
 
-    async def create_session(self, session: Session) -> None:
-        hot = items.hot_row(session)
-        if session.metadata:
-            await self._put_new(items.meta_row(session))
-        await self._put_new(hot)
-        self._remember(hot)
+    async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
+        if idempotency is None:
+            hot = await self._create(items.hot_row(session), session)
+        else:
+            hot = await self._create_once(session, idempotency)
+        meta = await self._table.get(items.meta_key(hot["pk"])) if hot["pk"] != session.id and "meta" in hot else None
+        metadata = session.metadata if hot["pk"] == session.id else items.metadata_of(hot, meta)
+        return items.session_of(hot, metadata, self._now())
 
     async def read_session(self, principal: Principal, session_id: str) -> Session:
         hot, metadata = await self._with_metadata(session_id, self._hot(principal, session_id))
@@ -65,12 +70,58 @@ class Sessions:
         metas = await self._table.get_many(items.meta_key(hot["pk"]) for hot in shown if "meta" in hot)
         now = self._now()
         sessions = [
-            items.session_of(hot, items.metadata_of(metas.get(items.meta_key(hot["pk"]))), now) for hot in shown
+            items.session_of(hot, items.metadata_of(hot, metas.get(items.meta_key(hot["pk"]))), now) for hot in shown
         ]
         return Page(sessions, found[limit - 1][0] if len(found) > limit else None)
 
+    async def update_session(
+        self,
+        principal: Principal,
+        session_id: str,
+        *,
+        ttl: Millis | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Session:
+        hot = await self._hot(principal, session_id)
+        now = self._now()
+        values = {} if ttl is None else items.idle_values(ttl, now)
+        removed = ""
+        if metadata:
+            # The metadata first: the hot record says whether it counts.
+            await self._table.put_many([items.meta_row(session_id, metadata, hot["last_expiry"])])
+            values["meta"] = True
+        elif metadata is not None:
+            removed = "REMOVE meta"
+        if values or removed:
+            changes = ", ".join(f"#{name} = :{name}" for name in values)
+            try:
+                await self._table.update(
+                    items.hot_key(session_id),
+                    f"SET {changes} {removed}" if changes else removed,
+                    condition=f"owner_key = :owner AND {ALIVE}",
+                    owner=hot["owner_key"],
+                    now=now,
+                    **values,
+                )
+            except ConditionFailed:
+                if metadata:
+                    await self._table.delete_many([items.meta_key(session_id)])
+                raise NotFound.session(session_id) from None
+        return await self.read_session(principal, session_id)
+
+    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+        for turn in turns:
+            log = items.log_rows(turn.task.id, turn.events, 0, session.last_expiry)
+            await self._table.put_many([items.ended_row(turn.task, session.last_expiry), *log])
+
+    async def unstage(self, session: Session) -> None:
+        await self.erase(session.id)
+
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         hot = await self._hot(principal, session_id)
+        if "key" in hot:
+            # The key first: without its session it would seem to be one whose session is about to be created.
+            await self._free((hot["key"], pointers.POINTER), session_id)
         # Gone already is fine: it is what this call's own retry finds.
         await self._table.delete(
             items.hot_key(session_id),
@@ -89,15 +140,49 @@ class Sessions:
                 await self._table.delete_many(keys)
                 left = left or bool(keys)
 
-    async def _put_new(self, row: Row) -> None:
+    async def _create(self, hot: Row, session: Session) -> Row:
+        """The hot record that is there then."""
+        if session.metadata:
+            await self._put_new(items.meta_row(session.id, session.metadata, session.last_expiry))
+        hot = await self._put_new(hot)
+        self._remember(hot)
+        return hot
+
+    async def _create_once(self, session: Session, idempotency: Idempotency) -> Row:
+        """The hot record of the session that the key stands for.
+
+        The pointer is written first: whoever finds it without its session, after a crash, creates that very session.
+        That it cannot be an expired one, whose hot record is swept already, the times in the pointer say.
+        """
+        mine = pointers.pointer_row(session, idempotency)
+        while True:
+            pointer = await self._put_new(mine)
+            first = pointers.pointed_session(session, pointer)
+            hot = None if first.id == session.id else await self._table.get(items.hot_key(first.id))
+            if (items.expires_at(hot) if hot else first.expires_at) > self._now():
+                if pointer["fingerprint"] != idempotency.fingerprint:
+                    raise IdempotencyKeyReused.key(idempotency.key)
+                return hot or await self._create(items.hot_row(first) | {"key": pointer["pk"]}, first)
+            await self._free((pointer["pk"], pointer["sk"]), first.id)
+
+    async def _free(self, pointer: Key, session_id: str) -> None:
+        """Free an idempotency key, unless it stands for another session by now."""
+        with contextlib.suppress(ConditionFailed):
+            await self._table.delete(
+                pointer, condition="attribute_not_exists(pk) OR target = :target", target=session_id
+            )
+
+    async def _put_new(self, row: Row) -> Row:
+        """The row, or the one that was there before."""
         try:
             await self._table.put(row, condition="attribute_not_exists(pk)")
-        except ConditionFailed:
-            return
+        except ConditionFailed as met:
+            return met.row
+        return row
 
     async def _hot(self, principal: Principal, session_id: str) -> Row:
         """The hot record of a session that is alive and the principal's. Raises NotFound."""
-        hot = await self._table.get(items.hot_key(session_id))
+        hot = await self._table.get(items.hot_key(session_id)) if is_id(session_id) else None
         if hot is None or not self._visible(hot, principal):
             raise NotFound.session(session_id)
         self._remember(hot)
@@ -123,7 +208,7 @@ class Sessions:
         else:
             hot = await getting
             meta = await self._table.get(key) if "meta" in hot else None
-        return hot, items.metadata_of(meta)
+        return hot, items.metadata_of(hot, meta)
 
     async def _last_expiry(self, session_id: str) -> Millis:
         """Raises NotFound."""

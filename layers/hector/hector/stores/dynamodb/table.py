@@ -69,8 +69,14 @@ class Table:
         """Raises ConditionFailed."""
         await self._call("delete_item", Key=_key(key), **_condition(condition, values))
 
+    async def put_many(self, rows: Iterable[Row]) -> None:
+        """Without conditions: what is there already is written over."""
+        await self._write_many([{"PutRequest": {"Item": typed(row)}} for row in rows])
+
     async def delete_many(self, keys: Iterable[Key]) -> None:
-        wanted: list[Any] = [{"DeleteRequest": {"Key": _key(key)}} for key in keys]
+        await self._write_many([{"DeleteRequest": {"Key": _key(key)}} for key in keys])
+
+    async def _write_many(self, wanted: list[Any]) -> None:
         tries = 0
         while wanted:
             now, wanted = wanted[:_WRITES_AT_ONCE], wanted[_WRITES_AT_ONCE:]

@@ -31,17 +31,26 @@ class Tasks(Sessions):
         return _seen(await self._task(task_id), hot)
 
     async def list_tasks(
-        self, principal: Principal, session_id: str, *, cursor: str | None = None, limit: int = 50
+        self,
+        principal: Principal,
+        session_id: str,
+        *,
+        state: TaskState | None = None,
+        oldest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> Page[Task]:
         hot = await self._hot(principal, session_id)
-        last = items.TASKS_END
+        first, last, seen = items.TASKS, items.TASKS_END, ""
         if cursor is not None:
-            last = items.task_key(check_tasks_cursor(cursor, session_id))[1]
+            seen = items.task_key(check_tasks_cursor(cursor, session_id))[1]
+            first, last = (seen, last) if oldest_first else (first, seen)
         found: list[Task] = []
         async for rows in self._table.query(
-            session_id, first=items.TASKS, last=last, newest_first=True, page=limit + 2
+            session_id, first=first, last=last, newest_first=not oldest_first, page=limit + 2
         ):
-            found += [_seen(items.task_of(row), hot) for row in rows if row["sk"] != last]
+            tasks = [_seen(items.task_of(row), hot) for row in rows if row["sk"] != seen]
+            found += [task for task in tasks if state in (None, task.state)]
             if len(found) > limit:
                 break
         return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)

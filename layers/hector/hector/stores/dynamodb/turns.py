@@ -15,13 +15,12 @@ from hector.stores.cursors import activity_key_at
 from hector.stores.dynamodb import items
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.sessions import Sessions, remember, side_by_side
+from hector.stores.dynamodb.sessions import ALIVE, Sessions, remember, side_by_side
 from hector.stores.dynamodb.table import Table
 
-_ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
-_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND {_ALIVE}"
-_LOST = f"owner_key = :owner AND open_task = :task AND lease_until <= :now AND {_ALIVE}"
-_HELD = f"open_task = :task AND fence = :fence AND {_ALIVE}"
+_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND {ALIVE}"
+_LOST = f"owner_key = :owner AND open_task = :task AND lease_until <= :now AND {ALIVE}"
+_HELD = f"open_task = :task AND fence = :fence AND {ALIVE}"
 _UNFENCED = "task_state = :submitted AND (attribute_not_exists(fence) OR fence <= :fence)"
 
 _TAKE = (

@@ -1,0 +1,91 @@
+"""JSON from outside: parsed, checked against a model, and refused with the name of the field that is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hector.errors import InputTooLarge, InvalidRequest
+from hector.model import Message
+
+MAX_TEXT_BYTES = 200_000
+MAX_METADATA_BYTES = 16_384
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def parse_object(raw: bytes, what: str) -> dict[str, Any]:
+    """The JSON object that these bytes are; `what` names them in errors. Raises InvalidRequest."""
+    try:
+        data = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{what} is not UTF-8: {error.reason} at byte {error.start}.") from None
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{what} holds half of a surrogate pair, which is no text.") from None
+    except RecursionError:
+        raise InvalidRequest(f"{what} is nested too deeply.") from None
+    except ValueError as error:
+        raise InvalidRequest(f"{what} is not JSON: {error}.") from None
+    if not isinstance(data, dict):
+        raise InvalidRequest(f"{what} must be a JSON object, not {_json_type(data)}.")
+    return data
+
+
+def checked(model: type[B], data: dict[str, Any]) -> B:
+    """Raises InvalidRequest, naming the field."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def checked_message(message: Message, field: str, *, nul: bool = False) -> Message:
+    """The message, if its text is one that can be kept. Raises InvalidRequest, InputTooLarge."""
+    if len(message.text.encode()) > MAX_TEXT_BYTES:
+        raise InputTooLarge(f"The text is longer than {MAX_TEXT_BYTES:,} bytes.", field=field)
+    if "\0" in message.text and not nul:
+        raise InvalidRequest("The text holds a NUL character.", field=field)
+    return message
+
+
+def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Raises InvalidRequest, InputTooLarge."""
+    if len(json.dumps(metadata).encode()) > MAX_METADATA_BYTES:
+        raise InputTooLarge(f"metadata is larger than {MAX_METADATA_BYTES:,} bytes.", field="metadata")
+    if _holds_nul(metadata):
+        raise InvalidRequest("metadata holds a NUL character.", field="metadata")
+    return metadata
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    said = {
+        "missing": "is missing",
+        "extra_forbidden": "is not known here",
+    }.get(problem["type"], f"is wrong: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    return InvalidRequest(f"{field} {said}.", field=field)
+
+
+def _json_type(data: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(data), "a number")
+
+
+def _holds_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
+        case list():
+            return any(_holds_nul(item) for item in value)
+        case _:
+            return False
