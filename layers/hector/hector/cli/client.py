@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import httpx
@@ -48,6 +48,27 @@ class Client:
             cursor = page["nextCursor"]
             if cursor is None or len(items) >= limit:
                 return {"items": items, "nextCursor": cursor}
+
+    async def download(self, *path: str) -> AsyncGenerator[bytes, None]:
+        """The answer's body, as it comes."""
+        try:
+            async with self._http.stream("GET", _url(path)) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _refusal(response)
+                async for chunk in response.aiter_bytes():
+                    yield chunk
+        except httpx.TransportError as error:
+            raise self.unreachable(error) from error
+
+    async def upload(self, source: BinaryIO, *path: str, **query: Any) -> Any:
+        """Post what a file holds, in pieces."""
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            while piece := source.read(65_536):
+                yield piece
+
+        return _document(await self._send("POST", path, params=_given(query), content=pieces()))
 
     @asynccontextmanager
     async def stream(self, method: str, *path: str, **request: Any) -> AsyncIterator[EventSource]:

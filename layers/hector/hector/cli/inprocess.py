@@ -18,7 +18,8 @@ class InProcess(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """As soon as the answer has begun. An exception of the app is raised here, or where its body is read."""
-        answer = _Answer(await request.aread())
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        answer = _Answer(request.stream)
         answer.begin(self._app, _scope(request))
         try:
             start = await answer.next()
@@ -32,8 +33,8 @@ class InProcess(httpx.AsyncBaseTransport):
 class _Answer(httpx.AsyncByteStream):
     """The app's messages; closing it is the client's disconnect."""
 
-    def __init__(self, body: bytes) -> None:
-        self._request: Message | None = {"type": "http.request", "body": body, "more_body": False}
+    def __init__(self, body: httpx.AsyncByteStream) -> None:
+        self._body: AsyncIterator[bytes] | None = aiter(body)
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
         self._running: asyncio.Task[None] | None = None
 
@@ -64,11 +65,13 @@ class _Answer(httpx.AsyncByteStream):
             await asyncio.wait({self._running})
 
     async def _receive(self) -> Message:
-        if self._request is None:
+        if self._body is None:
             await asyncio.Event().wait()  # the client goes on listening; its leaving cancels this
-        message, self._request = self._request, None
-        assert message is not None
-        return message
+        assert self._body is not None
+        async for piece in self._body:
+            return {"type": "http.request", "body": piece, "more_body": True}
+        self._body = None
+        return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _scope(request: httpx.Request) -> Scope:
