@@ -21,13 +21,16 @@ from tests.support import services_with, serving
 async def cutting_proxy(port: int, cut_after: list[int]) -> AsyncIterator[str]:
     """A TCP proxy that cuts the n-th connection after `cut_after[n]` bytes of its answer; later ones live."""
     limits = iter(cut_after)
+    connections: set[asyncio.Task[None] | None] = set()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.current_task())
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
 
         async def forward_request() -> None:
             while data := await reader.read(65536):
                 upstream_writer.write(data)
+            upstream_writer.close()
 
         forwarding = asyncio.create_task(forward_request())
         left = next(limits, 10**9)
@@ -45,6 +48,7 @@ async def cutting_proxy(port: int, cut_after: list[int]) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     finally:
         proxy.close()
+        await asyncio.wait({task for task in connections if task}, timeout=5)
 
 
 async def read(address: str, session_id: str, text: str) -> tuple[str, list[str], int]:

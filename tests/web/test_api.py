@@ -150,6 +150,16 @@ async def test_resume_by_last_event_id_or_after(client: httpx.AsyncClient) -> No
     assert_problem(await client.get(path, headers={"Last-Event-ID": "x"}), 400, "invalid_request", "Last-Event-ID")
 
 
+async def test_a_stream_names_itself_before_its_first_event(client: httpx.AsyncClient) -> None:
+    message = {"message": {"role": "user", "parts": [{"type": "text", "text": "be silent for 30 seconds"}]}}
+    async with client.stream("POST", "/agents/my_agent/message/stream", json=message) as silent:
+        address = silent.headers["content-location"]
+    assert address.startswith(f"{client.base_url}/tasks/")
+    canceled = await client.post(address.removesuffix("/stream") + "/cancel")
+    assert canceled.json()["status"]["state"] == "canceled"
+    assert frames((await client.get(address)).text)[-1].data["status"] == {"state": "canceled"}
+
+
 async def test_a_quiet_stream_is_kept_open_by_comments_and_a_long_wait_by_white_space() -> None:
     async with serving(services_with(heartbeat=0.05)) as client:
         body = {"input": {"type": "text/plain", "content": "count to 3 every 150 ms"}}

@@ -41,7 +41,9 @@ def unechoed() -> Iterator[None]:
         yield
         return
     silent = list(before)
-    silent[3] &= ~(termios.ECHO | termios.ICANON)  # not line by line: a Ctrl-D is kept as well; Ctrl-C still interrupts
+    silent[3] &= ~termios.ECHO
+    if not dumb():
+        silent[3] &= ~termios.ICANON  # the prompt reads keys, not lines: a Ctrl-D is kept for it like any other
     termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
     try:
         yield
