@@ -140,9 +140,13 @@ def test_a_mistake_is_named_with_its_place(old: str, new: str, expected: str) ->
 
 def test_every_mistake_is_named_at_once() -> None:
     said = problem("llms: {b: {type: builtin, dealy: 1s}}\nagents: {a: {llm: b, nam: x}}\nsession: {}\n")
-    assert [line.split(": ")[1] for line in said.splitlines()] == ["session"]
-    said = problem("llms: {b: {type: builtin, dealy: 1s}}\nagents: {a: {llm: b, nam: x}}\n")
-    assert [line.split(": ")[1] for line in said.splitlines()] == ["agents.a.nam", "llms.b.dealy"]
+    assert [line.split(": ")[1] for line in said.splitlines()] == ["session", "agents.a.nam", "llms.b.dealy"]
+    said = problem("llms: {b: {typ: builtin}}\nagents: {a: {llm: c, nam: x, nme: y, memory: {messages: -1}}}\n")
+    assert [line.split(": ")[1] for line in said.splitlines()] == [
+        "agents.a.nam", "agents.a.nme", "agents.a.memory.messages", "llms.b", "agents.a.llm",
+    ]  # fmt: skip
+    said = problem("llms: {b: {type: builtin, type: openai}}\nagents: {a: {llm: '${X1}', name: '${X2}'}}\n")
+    assert [line.split(" ")[1] for line in said.splitlines()] == ["llms.b.type", "agents.a.llm:", "agents.a.name:"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "just text", "llms: {}\nagents: {}"])

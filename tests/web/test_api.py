@@ -114,8 +114,6 @@ async def test_all_three_streams_carry_the_same_frames(client: httpx.AsyncClient
     assert streamed.headers["cache-control"] == "no-cache"
     assert streamed.text.startswith(": ok\n\n"), "bytes flow before the first token"
     *_, last = frames(streamed.text)
-    assert streamed.headers["hector-task-id"] == last.data["task_id"]
-    assert streamed.headers["hector-session-id"] == session_id
     replayed = await client.get(f"/tasks/{last.data['task_id']}/stream")
     assert replayed.text == streamed.text
     named = await client.post("/agents/my_agent/message/stream", json=MESSAGE)
@@ -151,6 +149,16 @@ async def test_resume_by_last_event_id_or_after(client: httpx.AsyncClient) -> No
     assert (seen_all.status_code, seen_all.content) == (204, b"")
     assert_problem(await client.get(path, params={"after": "-1"}), 400, "invalid_request", "after")
     assert_problem(await client.get(path, headers={"Last-Event-ID": "x"}), 400, "invalid_request", "Last-Event-ID")
+
+
+async def test_a_stream_names_itself_before_its_first_event(client: httpx.AsyncClient) -> None:
+    message = {"message": {"role": "user", "parts": [{"type": "text", "text": "be silent for 30 seconds"}]}}
+    async with client.stream("POST", "/agents/my_agent/message/stream", json=message) as silent:
+        address = silent.headers["content-location"]
+    assert address.startswith(f"{client.base_url}/tasks/")
+    canceled = await client.post(address.removesuffix("/stream") + "/cancel")
+    assert canceled.json()["status"]["state"] == "canceled"
+    assert frames((await client.get(address)).text)[-1].data["status"] == {"state": "canceled"}
 
 
 async def test_a_quiet_stream_is_kept_open_by_comments_and_a_long_wait_by_white_space() -> None:

@@ -1,4 +1,4 @@
-"""The command line: `hector serve | chat | call`."""
+"""The command `hector`: see `hector --help`."""
 
 from hector.cli.main import main
 

@@ -1,33 +1,44 @@
-"""The commands. Exit codes: 0 done, 1 the task failed or the server refused, 2 wrong usage or configuration."""
+"""The command line. Each command imports what it needs when it runs, so that `hector` starts quickly."""
 
 from __future__ import annotations
 
-import asyncio
+import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hector import __version__
+from hector.cli import agents, configs, copies, tasks
+from hector.cli.exits import COMPLETED, EXPLAINED, FAILED, INTERRUPTED, exit_code
+from hector.cli.options import AgentId, Config, Continue, Server, run
 from hector.errors import ConfigError, HectorError
+
+if TYPE_CHECKING:
+    from hector.cli.client import Client
 
 app = typer.Typer(
     help="Sessions that remember, answers that stream.",
+    epilog=EXPLAINED,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Config = Annotated[str | None, typer.Option("--config", help="The configuration; ./hector.yaml if absent.")]
-Server = Annotated[str | None, typer.Option("--server", help="A running server's address; in process if absent.")]
-AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id, such as my_agent.")]
 
 
 def main() -> None:
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except HectorError as error:
-        print(f"hector: {error.message}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        for line in error.message.split("\n"):
+            print(f"hector: {line}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except BrokenPipeError:  # whoever read the output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
 
 
 def _version(wanted: bool) -> None:
@@ -55,39 +66,54 @@ def serve(
     serve_http(load(config), host, port)
 
 
-@app.command()
-def chat(agent: AgentId, config: Config = None, server: Server = None) -> None:
-    """Talk with an agent; its answers stream. Ctrl-C cancels an answer, Ctrl-D or /quit ends."""
-    from hector.cli.talk import converse
+@app.command(epilog=EXPLAINED)
+def chat(agent: AgentId, session: Continue = None, config: Config = None, server: Server = None) -> None:
+    """Talk with an agent; its answers stream. Ctrl-C cancels an answer, /help lists commands, /quit or Ctrl-D ends."""
+    import asyncio
+    from contextlib import AsyncExitStack
 
+    from hector.cli.chat import converse, open_chat
+    from hector.cli.connect import Place, connect
+
+    lasting = None if session is None else "--session"
     with asyncio.Runner() as runner:
-        converse(runner, _conversation(runner, agent, config, server))
+        opened = AsyncExitStack()
+        try:
+            client = runner.run(opened.enter_async_context(connect(Place(config, server), lasting=lasting)))
+            code = converse(runner, runner.run(open_chat(client, agent, session)))
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        finally:
+            runner.run(opened.aclose())
+    raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=EXPLAINED)
 def call(
     agent: AgentId,
-    prompt: Annotated[str, typer.Argument(help="What to say.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to say; standard input if it is - or absent.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it is made.")] = False,
+    session: Continue = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ended task as one JSON document.")] = False,
     config: Config = None,
     server: Server = None,
 ) -> None:
-    """Say one thing to an agent and print its answer."""
-    from hector.cli.talk import say_once
+    """Say one thing to an agent and print its answer. Ctrl-C cancels it."""
+    from hector.cli.call import ask, prompt_text
 
-    with asyncio.Runner() as runner:
-        state = say_once(runner, _conversation(runner, agent, config, server), prompt, stream)
-    raise typer.Exit(0 if state == "completed" else 1)
+    if stream and as_json:
+        raise ConfigError("--stream and --json exclude each other: the document is there when the task has ended.")
+    text = prompt_text(prompt)
+
+    async def work(client: Client) -> str | None:
+        return await ask(client, agent, text, session, stream=stream, as_json=as_json)
+
+    state = run(config, server, work, lasting=None if session is None else "--session")
+    raise typer.Exit(COMPLETED if state == "completed" else FAILED)
 
 
-def _conversation(runner: asyncio.Runner, agent: str, config: str | None, server: str | None) -> Any:
-    from hector.cli.conversation import LocalConversation, ServerConversation
-
-    async def make() -> Any:
-        if server is not None:
-            return ServerConversation(server, agent)
-        from hector.wiring import load
-
-        return LocalConversation(load(config), agent)
-
-    return runner.run(make())
+app.command("list")(agents.list_agents)
+app.command("info")(agents.show_agent)
+app.add_typer(tasks.app, name="task")
+app.add_typer(copies.app, name="session")
+app.add_typer(configs.app, name="config")

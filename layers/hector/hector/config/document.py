@@ -21,18 +21,21 @@ class Document:
     """`data` is the plain content; `line(path)` is where a key stands, from 1.
 
     `${NAME}` takes an environment variable, `${NAME:-default}` has a default, `$${` is a literal `${`.
-    Raises ConfigError for bad YAML, a key that stands twice, and a variable that is not set.
+    Raises ConfigError for bad YAML, and, all in one, for keys that stand twice and variables that are not set.
     """
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self._lines: dict[Path, int] = {}
         self._filled: set[int] = set()
+        self._problems: list[str] = []
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is not None:
                 self._visit(node, (), ())
+            if self._problems:
+                raise ConfigError("\n".join(self._problems))
             self.data: Any = {} if node is None else loader.construct_document(node)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -63,9 +66,8 @@ class Document:
             for key, value in node.value:
                 inner = (*path, str(key.value))
                 if inner in self._lines:
-                    raise ConfigError(
-                        f"{self.name}:{key.start_mark.line + 1}: {'.'.join(map(str, inner))} stands twice"
-                    )
+                    line = key.start_mark.line + 1
+                    self._problems.append(f"{self.name}:{line}: {'.'.join(map(str, inner))} stands twice")
                 self._lines[inner] = key.start_mark.line + 1
                 self._visit(value, inner, above)
         elif isinstance(node, yaml.SequenceNode):
@@ -81,10 +83,11 @@ class Document:
             return match[0][1:]
         parsed = _NAME.fullmatch(match[2])
         if parsed is None:
-            raise ConfigError(self.error(path, f"{match[0]} is not of the form ${{NAME}} or ${{NAME:-default}}"))
+            self._problems.append(self.error(path, f"{match[0]} is not of the form ${{NAME}} or ${{NAME:-default}}"))
+            return ""
         value = os.environ.get(parsed[1]) or parsed[2]
         if value is None:
             name = parsed[1]
-            said = f"the environment variable {name} is not set (or empty); set it, or write ${{{name}:-default}}"
-            raise ConfigError(self.error(path, said))
-        return value
+            unset = f"the environment variable {name} is not set (or empty); set it, or write ${{{name}:-default}}"
+            self._problems.append(self.error(path, unset))
+        return value or ""

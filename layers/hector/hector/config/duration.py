@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -37,5 +37,13 @@ def _validate(value: Any) -> int:
         raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
 
 
-Duration = Annotated[int, BeforeValidator(_validate)]
+_SCHEMA = {
+    "x-duration": True,
+    "description": "A number of seconds, or a text such as 500ms, 120s, 24h or 1h30m",
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}],
+    "examples": ["120s", "1h30m"],
+}
+"""Of what stands in the file; `x-duration` tells `hector.config.schema` that defaults are in milliseconds."""
+
+Duration = Annotated[int, BeforeValidator(_validate), WithJsonSchema(_SCHEMA)]
 PositiveDuration = Annotated[Duration, Field(gt=0)]

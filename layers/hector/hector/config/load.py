@@ -18,7 +18,8 @@ DEFAULT_FILE = "hector.yaml"
 def load(file: str | None = None) -> Settings:
     """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
 
-    $HECTOR_STORE, a URL, takes the place of `session_store`. Raises ConfigError, naming file, line and key.
+    $HECTOR_STORE, a URL, takes the place of `session_store`. Raises ConfigError: a line for each problem, which names
+    file, line and key.
     """
     named = file or os.environ.get("HECTOR_CONFIG")
     path = File(named or DEFAULT_FILE)
@@ -39,18 +40,29 @@ def _read(path: File) -> str:
 
 def _parse(text: str, name: str) -> Settings:
     document = Document(text, name)
+    problems = _dangling(document)
     try:
         settings = Settings.model_validate(document.data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(document, problem) for problem in error.errors())) from None
-    problems = [
-        document.error(("agents", id_, "llm"), f"there is no llm {agent.llm!r}; {nearest(agent.llm, [*settings.llms])}")
-        for id_, agent in settings.agents.items()
-        if agent.llm not in settings.llms
-    ]
+        problems = [_explain(document, problem) for problem in error.errors()] + problems
+        raise ConfigError("\n".join(problems)) from None
     if problems:
         raise ConfigError("\n".join(problems))
     return settings.found_in(str(File(name).resolve().parent), document.error)
+
+
+def _dangling(document: Document) -> list[str]:
+    """The agents whose llm is not there; looked for in the plain content, which may have other mistakes."""
+    data = document.data if isinstance(document.data, dict) else {}
+    llms, agents = data.get("llms"), data.get("agents")
+    if not isinstance(llms, dict) or not isinstance(agents, dict):
+        return []
+    named = {id_: agent.get("llm") for id_, agent in agents.items() if isinstance(agent, dict)}
+    return [
+        document.error(("agents", id_, "llm"), f"there is no llm {llm!r}; {nearest(llm, [*map(str, llms)])}")
+        for id_, llm in named.items()
+        if isinstance(llm, str) and llm not in llms
+    ]
 
 
 def _store(url: str) -> Any:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from hector.config.duration import Duration, PositiveDuration
 from hector.errors import ConfigError
@@ -48,16 +58,34 @@ def nearest(word: str, valid: list[str]) -> str:
 class Model(BaseModel):
     """A mapping whose keys are all known; an unknown one is an error that names the nearest valid key."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        for key in data if isinstance(data, dict) else ():
-            if key not in cls.model_fields:
-                hint = nearest(str(key), list(cls.model_fields))
-                raise PydanticCustomError("unknown_key", "unknown key {key}; {hint}", {"key": repr(key), "hint": hint})
-        return data
+    def _known_keys(cls, data: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """Unknown keys beside all else that is wrong: pydantic's own `extra` knows no nearest key."""
+        unknown = [key for key in data if key not in cls.model_fields] if isinstance(data, dict) else []
+        if not unknown:
+            return check(data)
+        problems = [_unknown_key(str(key), list(cls.model_fields)) for key in unknown]
+        try:
+            check({key: value for key, value in data.items() if key in cls.model_fields})
+        except ValidationError as error:
+            problems += [_again(problem) for problem in error.errors()]
+        raise ValidationError.from_exception_data(cls.__name__, problems)
+
+
+def _unknown_key(key: str, valid: list[str]) -> InitErrorDetails:
+    message = PydanticCustomError(
+        "unknown_key", "unknown key {key}; {hint}", {"key": repr(key), "hint": nearest(key, valid)}
+    )
+    return InitErrorDetails(type=message, loc=(), input=key)
+
+
+def _again(problem: ErrorDetails) -> InitErrorDetails:
+    """A problem that was found, to be raised together with others."""
+    kind = PydanticCustomError(problem["type"], problem["msg"], problem.get("ctx"))
+    return InitErrorDetails(type=kind, loc=problem["loc"], input=problem["input"])
 
 
 class BuiltinLLM(Model):

@@ -15,9 +15,6 @@ from hector.agents.base import ServedAgent
 from hector.model import Event, EventKind, Message, Millis, Part, Role, Session, Task, TaskError, session_id_of
 from hector.transcript import Said
 
-TASK_HEADER, SESSION_HEADER = "Hector-Task-Id", "Hector-Session-Id"
-"""Of a stream, known before its first event: who loses the connection that early can resume, cancel, or go on."""
-
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

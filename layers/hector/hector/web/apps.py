@@ -9,7 +9,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hector.dialects.native import SESSION_HEADER, TASK_HEADER
 from hector.services import Services
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute, starlette_routes
@@ -21,21 +20,21 @@ CORS = Middleware(
     allow_origins=["*"],
     allow_methods=["GET", "POST", "PATCH", "DELETE"],
     allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"],
-    expose_headers=["Location", "Retry-After", TASK_HEADER, SESSION_HEADER],
+    expose_headers=["Location", "Content-Location", "Retry-After"],
 )
 
 
 def task_app(services: Services) -> ASGIApp:
     """Every route that answers one JSON body, sessions aside."""
-    return _drained(_app(TASK_ROUTES, services), services)
+    return _drained(starlette_app(TASK_ROUTES, services), services)
 
 
 def stream_app(services: Services) -> ASGIApp:
     """Every route that streams."""
-    return _drained(_app(STREAM_ROUTES, services), services)
+    return _drained(starlette_app(STREAM_ROUTES, services), services)
 
 
-def _app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
+def starlette_app(routes: Sequence[ApiRoute], services: Services) -> Starlette:
     app = Starlette(routes=starlette_routes(routes, services), middleware=[CORS], exception_handlers=EXCEPTION_HANDLERS)
     app.router.redirect_slashes = False
     return app

@@ -11,13 +11,12 @@ from starlette.responses import RedirectResponse, Response
 
 from hector import __version__
 from hector.services import Services
+from hector.web.api import API_ROUTES
 from hector.web.apps import CORS
 from hector.web.openapi import add_schemas, operation
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
-from hector.web.streams import STREAM_ROUTES
-from hector.web.tasks import TASK_ROUTES
 
 
 def sessions_app(services: Services) -> FastAPI:
@@ -33,7 +32,7 @@ def whole_app(services: Services) -> FastAPI:
         yield
         await services.aclose()
 
-    app = _app((*SESSION_ROUTES, *TASK_ROUTES, *STREAM_ROUTES), services, lifespan=lifespan)
+    app = _app(API_ROUTES, services, lifespan=lifespan)
     app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
     return app
 

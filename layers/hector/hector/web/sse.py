@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
-from hector.dialects.native import SESSION_HEADER, TASK_HEADER, event_frame
+from hector.dialects.native import event_frame
 from hector.errors import StoreUnavailable
-from hector.model import Event, session_id_of
+from hector.model import Event
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +20,14 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """No cache and no proxy may hold a stream back (nginx reads X-Accel-Buffering)."""
 
 
-def event_stream(task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float) -> Response:
-    """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence."""
-    headers = HEADERS | {TASK_HEADER: task_id, SESSION_HEADER: session_id_of(task_id) or ""}
+def event_stream(
+    task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float, *, location: str
+) -> Response:
+    """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence.
+
+    `location` is the task's own stream (RFC 9110, section 8.7): a client knows the task before its first event.
+    """
+    headers = {**HEADERS, "Content-Location": location}
     return StreamingResponse(_frames(task_id, batches, heartbeat), headers=headers, media_type="text/event-stream")
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hector.model import Task
 from hector.services import Services
-from hector.web.context import principal_of
+from hector.web.context import absolute_url, principal_of
 from hector.web.copies import NDJSON, export_session
 from hector.web.requests import PostTask, SendMessage, cursor_after, read_body
 from hector.web.routes import ApiRoute, Parameter
@@ -46,7 +46,8 @@ async def resume_task(services: Services, request: Request) -> Response:
 
 def _follow(services: Services, request: Request, task: Task, after: int = 0) -> Response:
     batches = services.follow.events(principal_of(request), task, after=after)
-    return event_stream(task.id, batches, services.heartbeat)
+    location = absolute_url(request, f"/tasks/{task.id}/stream", services.settings.public_url)
+    return event_stream(task.id, batches, services.heartbeat, location=location)
 
 
 _SSE = (200, "text/event-stream")

@@ -1,0 +1,72 @@
+"""Where a command finds its agents: on a server, or in this process under hector.yaml. Both speak the HTTP API."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from hector.cli.client import Client
+from hector.errors import ConfigError
+
+SERVER_VARIABLE = "HECTOR_SERVER"
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+"""In seconds; servers break a long silence with heartbeats every 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the options say. A `config` that is named outweighs HECTOR_SERVER."""
+
+    config: str | None = None
+    server: str | None = None
+
+    def server_address(self) -> str | None:
+        if self.config is not None and self.server is not None:
+            raise ConfigError("--server and --config exclude each other: a server has its own configuration.")
+        address = self.server or (None if self.config else os.environ.get(SERVER_VARIABLE))
+        if not address:
+            return None
+        name = "--server" if self.server else SERVER_VARIABLE
+        try:
+            url = httpx.URL(address)
+        except httpx.InvalidURL:
+            url = httpx.URL()
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ConfigError(f"{name}: {address!r} is not an address such as http://localhost:8080.")
+        return address.rstrip("/")
+
+
+@asynccontextmanager
+async def connect(place: Place, *, lasting: str | None = None) -> AsyncIterator[Client]:
+    """A client until the block ends, which ends the turns of this process.
+
+    `lasting` names what makes sense only with sessions that outlive a process. Raises ConfigError.
+    """
+    address = place.server_address()
+    if address is not None:
+        async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT) as http:
+            yield Client(http, f"The server at {address}", lasting=True)
+        return
+    from hector.cli.inprocess import InProcess
+    from hector.web.api import api_app
+    from hector.wiring import load
+
+    services = load(place.config)
+    in_memory = services.settings.session_store.backend == "memory"
+    try:
+        if in_memory and lasting is not None:
+            raise ConfigError(
+                f"{lasting} needs sessions that outlive a process, and here they are in its memory. Name a running"
+                f" server with --server or {SERVER_VARIABLE}, or a shared session_store in hector.yaml."
+            )
+        logging.getLogger("hector.web").addHandler(logging.NullHandler())  # the command itself says what went wrong
+        transport = InProcess(api_app(services))
+        async with httpx.AsyncClient(base_url="http://in-process", timeout=None, transport=transport) as http:
+            yield Client(http, "This process", lasting=not in_memory)
+    finally:
+        await services.aclose()

@@ -1,0 +1,128 @@
+"""A task's stream, read to its end over as many connections as that takes: no token is lost, none comes twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from httpx_sse import EventSource
+
+from hector.cli.client import Client
+from hector.errors import HectorError
+from hector.model import TaskState
+
+_STREAM_OF = re.compile(r"/tasks/([A-Za-z0-9-]+)/stream$")
+RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """`data` is as `hector.dialects.native.event_data` writes it."""
+
+    number: int
+    data: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The next piece of the answer; empty for other events."""
+        return "".join(part.get("text", "") for part in self.data.get("message", {}).get("parts", ()))
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """`state`, and where there are any `message`, `fraction`, `error`; empty for other events."""
+        status: dict[str, Any] = self.data.get("status", {})
+        return status
+
+    @property
+    def ends(self) -> bool:
+        return bool(self.status) and TaskState(self.status["state"]).terminal
+
+    @property
+    def is_reset(self) -> bool:
+        """A crash of the server took back what came after event `number`."""
+        return "last_event_id" in self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The connection was lost, and is tried again after `seconds`."""
+
+    seconds: float
+
+
+class TaskStream:
+    """`events()` can be read once. `task_id` is known as soon as the server has taken the message."""
+
+    def __init__(self, client: Client, task_id: str | None, after: int, opening: tuple[str, str] | None) -> None:
+        self._client = client
+        self._opening = opening
+        self._key = secrets.token_hex(16)
+        self._last = after
+        self._over = False
+        self.task_id = task_id
+
+    @classmethod
+    def following(cls, client: Client, task_id: str, after: int = 0) -> TaskStream:
+        """A task that is there, after event number `after`."""
+        return cls(client, task_id, after, None)
+
+    @classmethod
+    def saying(cls, client: Client, session_id: str, text: str) -> TaskStream:
+        """A new task. Its idempotency key makes it safe to send again when it may not have arrived."""
+        return cls(client, None, 0, (session_id, text))
+
+    async def events(self) -> AsyncGenerator[StreamEvent | Reconnecting, None]:
+        """Up to the terminal event. Raises NotFound, Refused, and Unreachable after RECONNECT_SECONDS."""
+        delays = iter(RECONNECT_SECONDS)
+        while True:
+            try:
+                async with aclosing(self._connection()) as connection:
+                    async for event in connection:
+                        delays = iter(RECONNECT_SECONDS)
+                        yield event
+                        if event.ends:
+                            return
+                if self._over:
+                    return
+                raise httpx.RemoteProtocolError("the stream ended early")
+            except httpx.TransportError as error:
+                delay = next(delays, None)
+                if delay is None:
+                    raise self._client.unreachable(error) from error
+                yield Reconnecting(delay)
+                await asyncio.sleep(delay)
+
+    async def cancel(self) -> None:
+        """Stop the task, if it is known to have begun."""
+        if self.task_id is not None:
+            with suppress(HectorError):
+                await self._client.post("tasks", self.task_id, "cancel")
+
+    async def _connection(self) -> AsyncGenerator[StreamEvent, None]:
+        async with self._connect() as source:
+            if source.response.status_code == 204:
+                self._over = True
+                return
+            if named := _STREAM_OF.search(source.response.headers.get("content-location", "")):
+                self.task_id = named[1]
+            async for frame in source.aiter_sse():
+                data = json.loads(frame.data)
+                self.task_id = data["task_id"]
+                self._last = int(frame.id)
+                yield StreamEvent(self._last, data)
+
+    def _connect(self) -> AbstractAsyncContextManager[EventSource]:
+        if self.task_id is None and self._opening is not None:
+            session_id, text = self._opening
+            body = {"input": {"type": "text/plain", "content": text}}
+            key = {"Idempotency-Key": self._key}
+            return self._client.stream("POST", "sessions", session_id, "tasks", "stream", json=body, headers=key)
+        cursor = {"Last-Event-ID": str(self._last)}
+        return self._client.stream("GET", "tasks", self.task_id or "", "stream", headers=cursor)

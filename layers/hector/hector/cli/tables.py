@@ -1,0 +1,86 @@
+"""Results: a table for a person, tab-separated lines for a pipe, one JSON document for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hector.cli.terminal import printable, rich_output
+
+
+def print_json(document: Any) -> None:
+    """Indented; escaped where standard output is not Unicode."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(document, ensure_ascii=not unicode, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Without a heading in a pipe; a cell is one line, and has no tabs."""
+    cells = [[" ".join(printable(str(cell)).split()) for cell in row] for row in rows]
+    if not rich_output():
+        for row in cells:
+            print("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in cells:
+        table.add_row(*(_literal(cell) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_listing(
+    listing: dict[str, Any], columns: Sequence[str], row: Callable[[Any], Sequence[object]], as_json: bool
+) -> None:
+    """A page of the API; standard error says so if there is more."""
+    if as_json:
+        return print_json(listing)
+    print_table(columns, [row(item) for item in listing["items"]])
+    if listing["nextCursor"] is not None:
+        print("There are more; --limit says how many are shown.", file=sys.stderr)
+    return None
+
+
+def print_pairs(pairs: Mapping[str, object]) -> None:
+    """One thing's properties, name and value."""
+    rows = [(name, " ".join(printable(str(value)).split())) for name, value in pairs.items() if value not in (None, "")]
+    if not rich_output():
+        for name, value in rows:
+            print(f"{name}\t{value}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, _literal(value))
+    Console(highlight=False).print(table)
+
+
+def print_answer(text: str) -> None:
+    """An answer that is there: as Markdown on a terminal."""
+    if not rich_output():
+        from hector.cli.terminal import plain
+
+        print(plain(text))
+        return
+    from rich.console import Console
+
+    from hector.cli.markdown import Blocks
+
+    Console(highlight=False).print(Blocks(printable(text)))
+
+
+def _literal(text: str) -> Any:
+    """A cell in which [brackets] are no markup."""
+    from rich.text import Text
+
+    return Text(text)

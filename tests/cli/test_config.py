@@ -1,0 +1,101 @@
+"""`hector config init | validate | schema`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from tests.cli.driving import hector
+from tests.unit.test_config import FULL
+
+
+def test_init_writes_what_is_valid_and_never_over_another() -> None:
+    assert hector("config", "init").returncode == 0
+    written = Path("hector.yaml").read_text()
+    assert hector("config", "validate").stdout == "The configuration is valid.\n"
+    assert hector("call", "my_agent", "count to 3").stdout == "1 2 3\n"
+    again = hector("config", "init")
+    assert again.returncode == 2
+    assert again.stderr == "hector: hector.yaml is there already, and is left as it is. Name another file.\n"
+    assert Path("hector.yaml").read_text() == written
+    assert hector("config", "init", "no/such/folder.yaml").returncode == 2
+
+
+def test_all_that_init_has_as_a_comment_is_valid_too() -> None:
+    hector("config", "init")
+    everything = re.sub(r"(?m)^( *)# ( *[a-z_]+:)", r"\1\2", Path("hector.yaml").read_text())
+    assert len(yaml.safe_load(everything)) == 5
+    Path("hector.yaml").write_text(everything)
+    Path("my_module.py").write_text("def answer(turn):\n    return turn.text\n")
+    assert hector("config", "validate").stdout == "The configuration is valid.\n"
+    assert not problems(yaml.safe_load(everything))
+
+
+def test_validate_says_all_that_is_wrong() -> None:
+    Path("other.yaml").write_text("llms: {b: {typ: builtin}}\nfoo: 1\nagents:\n  a: {lmm: b}\n  c: {llm: d}\n")
+    done = hector("config", "validate", "other.yaml")
+    assert done.returncode == 2
+    assert [line.split(": ")[1:3] for line in done.stderr.splitlines()] == [
+        ["other.yaml:2", "foo"],
+        ["other.yaml:4", "agents.a.lmm"],
+        ["other.yaml:4", "agents.a.llm"],
+        ["other.yaml:1", "llms.b"],
+        ["other.yaml:5", "agents.c.llm"],
+    ]
+    as_json = hector("config", "validate", "other.yaml", "--json")
+    assert as_json.returncode == 2
+    assert json.loads(as_json.stdout)["problems"] == [line[8:] for line in done.stderr.splitlines()]
+
+
+def test_validate_imports_python_agents() -> None:
+    Path("hector.yaml").write_text("llms: {m: {type: python, target: 'gone:answer'}}\nagents: {a: {llm: m}}\n")
+    done = hector("config", "validate")
+    assert (done.returncode, done.stderr.startswith("hector: llms.m.")) == (2, True)
+
+
+def test_the_schema_takes_what_is_valid() -> None:
+    assert not problems(yaml.safe_load(FULL))
+    assert not problems({**AGENT, "sessions": {"ttl": 90, "max_age": "1h30m"}, "session_store": "dynamodb://table"})
+    assert not problems({**AGENT, "sessions": {"ttl": "${TTL}"}, "public_url": "${URL:-https://x.example}"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sessions": {"ttl": "soon"}},
+        {"sessions": {"ttl": -1}},
+        {"session_store": "table"},
+        {"session_store": {"backend": "paper"}},
+        {"session": {}},
+        {"llms": {"b": {"type": "builtin", "dely": 1}}},
+        {"agents": {"a": {"llm": "b", "memory": {"messages": "many"}}}},
+        {"public_url": "x.example"},
+    ],
+)
+def test_the_schema_refuses_what_is_not(wrong: dict[str, Any]) -> None:
+    assert problems(AGENT | wrong)
+
+
+def test_the_schema_has_durations_as_they_are_written() -> None:
+    sessions = schema()["$defs"]["Sessions"]["properties"]
+    assert sessions["ttl"]["default"] == "86400s"
+    assert "1h30m" in sessions["ttl"]["examples"]
+
+
+AGENT = {"llms": {"b": {"type": "builtin"}}, "agents": {"a": {"llm": "b"}}}
+
+
+def schema() -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(hector("config", "schema").stdout)
+    Draft202012Validator.check_schema(described)
+    return described
+
+
+def problems(document: dict[str, Any]) -> list[str]:
+    return [error.message for error in Draft202012Validator(schema()).iter_errors(document)]
