@@ -56,7 +56,7 @@ def test_validate_says_all_that_is_wrong() -> None:
 def test_validate_imports_python_agents() -> None:
     Path("hector.yaml").write_text("llms: {m: {type: python, target: 'gone:answer'}}\nagents: {a: {llm: m}}\n")
     done = hector("config", "validate")
-    assert (done.returncode, done.stderr.startswith("hector: llms.m.")) == (2, True)
+    assert (done.returncode, done.stderr.startswith("hector: hector.yaml:1: llms.m.target: ")) == (2, True)
 
 
 def test_the_schema_takes_what_is_valid() -> None:
