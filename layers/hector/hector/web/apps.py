@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hector.services import Services
+from hector.web.cors import CORS
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute, starlette_routes
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
-
-CORS = Middleware(
-    CORSMiddleware,
-    allow_origins=["*"],
-    allow_methods=["GET", "POST", "PATCH", "DELETE"],
-    allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"],
-    expose_headers=["Location", "Content-Location", "Retry-After"],
-)
 
 
 def task_app(services: Services) -> ASGIApp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -11,15 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hector.copies import create_with, ended_turns, fork
 from hector.dialects.checked import parse_object
 from hector.dialects.native import message_json
-from hector.dialects.portable import (
-    EndLine,
-    SessionLine,
-    end_line,
-    read_line,
-    read_session_line,
-    session_line,
-    turn_line,
-)
+from hector.dialects.portable import end_line, session_line, turn_line
 from hector.errors import InputTooLarge, InvalidRequest
 from hector.model import Principal, Session, Task
 from hector.services import Services
@@ -36,6 +29,9 @@ from hector.web.requests import (
 )
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY, PAGING, created
+
+if TYPE_CHECKING:
+    from hector.dialects.portable_reading import SessionLine
 
 NDJSON = "application/x-ndjson"
 
@@ -107,6 +103,8 @@ async def _exported(services: Services, principal: Principal, session: Session) 
 
 
 async def _header(lines: Lines) -> tuple[int, SessionLine]:
+    from hector.dialects.portable_reading import read_session_line
+
     async for number, line in lines:
         try:
             return number, read_session_line(parse_object(line, "It"))
@@ -117,6 +115,8 @@ async def _header(lines: Lines) -> tuple[int, SessionLine]:
 
 async def _turns(lines: Lines, number: int) -> AsyncIterator[Task]:
     """The turns up to the end, which has to be there, and right, and the last line."""
+    from hector.dialects.portable_reading import EndLine, read_line
+
     count, ended = 0, False
     async for number, line in lines:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,33 +11,44 @@ from starlette.responses import RedirectResponse, Response
 
 from hector import __version__
 from hector.services import Services
-from hector.web.api import API_ROUTES
-from hector.web.apps import CORS
-from hector.web.openapi import add_schemas, operation
+from hector.web.cors import CORS
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
 
 
 def sessions_app(services: Services) -> FastAPI:
-    """The routes of sessions alone."""
-    return _app(SESSION_ROUTES, services)
+    """The routes of sessions alone; the OpenAPI document is served where all routes are."""
+    return _app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None)
 
 
 def whole_app(services: Services) -> FastAPI:
     """Every route; closing the app ends what runs and closes every connection."""
+    # Not at the top: the sessions' function need not start with all that.
+    from hector.web.api import API_ROUTES
+    from hector.web.openapi import add_schemas, operation
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await services.aclose()
 
-    app = _app(API_ROUTES, services, lifespan=lifespan)
+    app = _app(API_ROUTES, services, operation, lifespan=lifespan)
     app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        add_schemas(document, API_ROUTES)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
-def _app(routes: Sequence[ApiRoute], services: Services, **settings: Any) -> FastAPI:
+def _app(
+    routes: Sequence[ApiRoute], services: Services, described: Callable[[ApiRoute], dict[str, Any]], **settings: Any
+) -> FastAPI:
     app = FastAPI(
         title="Hector Serverless",
         version=__version__,
@@ -58,14 +69,6 @@ def _app(routes: Sequence[ApiRoute], services: Services, **settings: Any) -> Fas
             response_model=None,
             response_class=Response,
             status_code=route.answer[0],
-            openapi_extra=operation(route),
+            openapi_extra=described(route),
         )
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        add_schemas(document, routes)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
     return app
