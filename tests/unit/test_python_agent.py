@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
 import time
@@ -57,7 +58,12 @@ async def outputs(function: Callable[..., Any]) -> list[Output]:
 
 
 @pytest.mark.parametrize(
-    "function", [returns, yields, gives_a_list, returns_async, yields_async, returns_a_stream, Callable_()]
+    "function",
+    [
+        *(returns, yields, gives_a_list, returns_async, yields_async, returns_a_stream, Callable_()),
+        *(functools.partial(returns_async), functools.partial(yields_async), functools.partial(returns)),
+        *(lambda turn: returns_async(turn), lambda turn: yields_async(turn)),
+    ],
 )
 async def test_every_way_to_answer(function: Callable[..., Any]) -> None:
     assert "".join(o.text for o in await outputs(function) if isinstance(o, Text)) == "you said hello"

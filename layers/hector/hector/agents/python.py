@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -25,23 +25,16 @@ class PythonAgent:
         self._is_async = inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
 
     async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
-        if not self._is_async:
-            async with aclosing(in_thread(lambda: _items(self._function(turn)))) as items:
-                async for item in items:
+        called = _pieces(self._function(turn)) if self._is_async else in_thread(lambda: _items(self._function(turn)))
+        async with aclosing(called) as items:
+            async for item in items:
+                if isinstance(item, Awaitable | AsyncIterator):
+                    # A synchronous callable may well hand back something asynchronous: a partial does, or a lambda.
+                    async with aclosing(_pieces(item)) as pieces:
+                        async for piece in pieces:
+                            yield _output(piece)
+                else:
                     yield _output(item)
-            return
-        result = self._function(turn)
-        if isinstance(result, Awaitable):
-            result = await result
-        if isinstance(result, AsyncIterator):
-            try:
-                async for item in result:
-                    yield _output(item)
-            finally:
-                await _close(result)
-        else:
-            for item in _items(result):
-                yield _output(item)
 
     async def aclose(self) -> None:
         pass
@@ -70,9 +63,24 @@ def _output(item: Any) -> Output:
     raise TypeError(f"answer(turn) must give str, Text, Progress, Usage or Truncated, not {type(item).__name__}")
 
 
+async def _pieces(result: Any) -> AsyncGenerator[Any, None]:
+    """What an asynchronous callable returned, as the pieces of an answer."""
+    if isinstance(result, Awaitable):
+        result = await result
+    if isinstance(result, AsyncIterator):
+        try:
+            async for item in result:
+                yield item
+        finally:
+            await _close(result)
+    else:
+        for item in _items(result):
+            yield item
+
+
 def _items(result: Any) -> Iterator[Any]:
     """What a synchronous callable returned, as the pieces of an answer."""
-    if isinstance(result, Iterable) and not isinstance(result, str):
+    if isinstance(result, Iterable) and not isinstance(result, str | Mapping):
         yield from result
     elif result is not None:
         yield result
