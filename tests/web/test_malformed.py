@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
+from tests.support import services_with, serving
 from tests.web.test_api import HELLO, MESSAGE, session_of
 
 NUL = "a\0b"
@@ -118,3 +120,18 @@ async def test_text_that_only_looks_wrong_is_taken(client: httpx.AsyncClient) ->
     words = {"a": "\\u0000 \\ud800 😀 \u2028 \x7f", "deep": json.loads("[" * 50 + "]" * 50)}
     session_id = await session_of(client, metadata=words)
     assert (await client.get(f"/sessions/{session_id}")).json()["metadata"] == words
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/sessions/import"])
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure_of_the_server(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(services_with()) as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.close()
+        await asyncio.sleep(0.1)
+        assert (await client.get("/sessions")).json()["items"] == []
+    assert [record.message for record in caplog.records if record.exc_info] == []

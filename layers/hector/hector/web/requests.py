@@ -153,7 +153,7 @@ async def numbered_lines(request: Request, digest: Digest) -> AsyncIterator[tupl
     Nothing but one line is held in memory. Raises InputTooLarge.
     """
     number, buffer = 1, b""
-    async for chunk in request.stream():
+    async for chunk in _chunks(request):
         digest.update(chunk)
         *whole, rest = chunk.split(b"\n")
         for end in whole:
@@ -174,15 +174,21 @@ def _short_enough(line: bytes, number: int) -> bytes:
 async def _read(request: Request) -> bytes:
     chunks: list[bytes] = []
     size = 0
+    async for chunk in _chunks(request):
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise InputTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises InvalidRequest if the client leaves in the middle of it."""
     try:
         async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise InputTooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.")
-            chunks.append(chunk)
+            yield chunk
     except ClientDisconnect:
         raise InvalidRequest("The connection was closed before the body was complete.") from None
-    return b"".join(chunks)
 
 
 def idempotency(request: Request, asked: Any) -> Idempotency | None:
