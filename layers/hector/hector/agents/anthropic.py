@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from hector.agents.base import Output, Text, Truncated, Turn
@@ -72,15 +71,13 @@ class AnthropicAgent:
         self._client: AsyncAnthropic | None = None
         self._opening = asyncio.Lock()
 
-    async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
+    def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         request = {
             **self._settings,
             **({"system": turn.system} if turn.system else {}),
             "messages": _messages(turn),
         }
-        async with aclosing(self._retries.answer(lambda: self._attempt(request))) as outputs:
-            async for output in outputs:
-                yield output
+        return self._retries.answer(lambda: self._attempt(request))
 
     async def aclose(self) -> None:
         if self._client is not None:

@@ -88,16 +88,14 @@ class BedrockAgent:
         self._opening = threading.Lock()
         self._client: Any = None
 
-    async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
+    def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         request = {
             "modelId": self._model,
             "messages": messages_of(turn),
             **({"system": [{"text": turn.system}]} if turn.system else {}),
             **({"inferenceConfig": self._inference} if self._inference else {}),
         }
-        async with aclosing(self._retries.answer(lambda: self._attempt(request))) as outputs:
-            async for output in outputs:
-                yield output
+        return self._retries.answer(lambda: self._attempt(request))
 
     async def aclose(self) -> None:
         if self._client is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -65,11 +64,9 @@ class OpenAIAgent:
         headers = {"Authorization": f"Bearer {api_key}"}
         self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
 
-    async def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
+    def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         body = {**self._settings, "messages": _messages(turn)}
-        async with aclosing(self._retries.answer(lambda: self._attempt(body))) as outputs:
-            async for output in outputs:
-                yield output
+        return self._retries.answer(lambda: self._attempt(body))
 
     async def _attempt(self, body: dict[str, Any]) -> AsyncGenerator[Output, None]:
         finish: str | None = None
