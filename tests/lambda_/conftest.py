@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulator import Emulator, Function, Route
+from hector.emulator import Emulator, Function, Route
 from tests.lambda_ import built
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.emulator import Emulator
-from tests.emulator.template import load
+from hector.emulator import Emulator
+from hector.emulator.template import load
 from tests.lambda_ import built
 from tests.lambda_.test_layers import build_layer
 

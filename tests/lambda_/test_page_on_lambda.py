@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from hector.stores.dynamodb.schema import DEFINITION, create_table
-from tests.emulator import Emulator
+from hector.emulator import Emulator
 from tests.engines import need
 from tests.lambda_ import built
 from tests.lambda_.test_template import made

@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from tests.emulator import Emulator
+from hector.emulator import Emulator
 from tests.lambda_.conftest import StartToy
 
 PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"

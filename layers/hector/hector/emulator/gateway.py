@@ -13,10 +13,10 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tests.emulator.events import rest_event
-from tests.emulator.http import HeaderList, HttpConnection, Request
-from tests.emulator.instance import Invocation
-from tests.emulator.model import Route
+from hector.emulator.events import rest_event
+from hector.emulator.http import HeaderList, HttpConnection, Request
+from hector.emulator.instance import Invocation
+from hector.emulator.model import Route
 
 DELIMITER = bytes(8)
 PRELUDE_LIMIT = 16 * 1024

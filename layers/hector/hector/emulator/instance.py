@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.emulator.http import HttpConnection, Request
-from tests.emulator.model import Function
+from hector.emulator.http import HttpConnection, Request
+from hector.emulator.model import Function
 
 _PREFIX = "/2018-06-01/runtime"
 _ARN = "arn:aws:lambda:us-east-1:000000000000:function:"

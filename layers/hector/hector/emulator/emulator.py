@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.emulator.gateway import Gateway
-from tests.emulator.instance import Instance, Invocation
-from tests.emulator.model import Function, Route
-from tests.emulator.runtime_folder import make_runtime_folder, merge_layers
+from hector.emulator.gateway import Gateway
+from hector.emulator.instance import Instance, Invocation
+from hector.emulator.model import Function, Route
+from hector.emulator.runtime_folder import make_runtime_folder, merge_layers
 
 
 class Emulator:
@@ -57,7 +57,7 @@ class Emulator:
         ``parameters`` are the stack's; ``resources`` gives physical names (``{"Table": "sessions"}``), else a resource
         is called by its logical id.
         """
-        from tests.emulator.template import load
+        from hector.emulator.template import load
 
         functions, routes = load(Path(template), parameters or {}, resources or {})
         return cls(functions, routes, environment=environment, port=port, echo=echo)

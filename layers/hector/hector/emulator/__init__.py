@@ -6,8 +6,8 @@
 Functions run as the processes that Lambda would start, from the built code, with the layers' own dependencies.
 """
 
-from tests.emulator.emulator import Emulator
-from tests.emulator.instance import Instance, Invocation
-from tests.emulator.model import Function, Route
+from hector.emulator.emulator import Emulator
+from hector.emulator.instance import Instance, Invocation
+from hector.emulator.model import Function, Route
 
 __all__ = ["Emulator", "Function", "Instance", "Invocation", "Route"]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.emulator.http import Request
-from tests.emulator.model import Route
+from hector.emulator.http import Request
+from hector.emulator.model import Route
 
 STAGE = "local"
 
