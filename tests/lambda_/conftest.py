@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -56,6 +57,7 @@ async def toy(source_layer: Path) -> AsyncIterator[StartToy]:
         environment: dict[str, str] | None = None,
         route_timeout: float = 29,
         binary: tuple[str, ...] = ("*/*",),
+        **options: Any,
     ) -> Emulator:
         function = Function(
             name="Toy",
@@ -66,7 +68,7 @@ async def toy(source_layer: Path) -> AsyncIterator[StartToy]:
             timeout=timeout,
         )
         routes = [Route("ANY", path, "Toy", streams, route_timeout, binary) for path in ("/", "/{proxy+}")]
-        return await stack.enter_async_context(Emulator([function], routes, environment=environment))
+        return await stack.enter_async_context(Emulator([function], routes, environment=environment, **options))
 
     async with AsyncExitStack() as stack:
         yield start

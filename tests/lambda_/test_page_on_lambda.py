@@ -15,8 +15,8 @@ import boto3
 import httpx
 import pytest
 
-from hector.stores.dynamodb.schema import DEFINITION, create_table
 from hector.emulator import Emulator
+from hector.stores.dynamodb.schema import DEFINITION, create_table
 from tests.engines import need
 from tests.lambda_ import built
 from tests.lambda_.test_template import made

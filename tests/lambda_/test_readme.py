@@ -11,7 +11,7 @@ import httpx
 from samtranslator.yaml_helper import yaml_parse
 
 from hector.emulator import Emulator, Function, Route
-from hector.emulator.template import transform
+from hector.emulator.transform import transform
 from tests.lambda_ import built
 from tests.lambda_.test_template import integrations, mode
 

@@ -19,7 +19,7 @@ PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"
 
 
 def log_of(emulator: Emulator) -> str:
-    return "\n".join(line for instance in emulator._instances for line in instance.log)
+    return "\n".join(line for instance in emulator.pool.instances for line in instance.log)
 
 
 async def settle(emulator: Emulator, text: str, seconds: float = 5) -> str:
@@ -172,7 +172,7 @@ async def test_an_import_failure_is_an_init_error_and_ends_the_process(toy: Star
     assert call.error is not None
     assert call.error["errorType"] == "RuntimeError"
     assert call.error["errorMessage"] == "no configuration"
-    instance = aws._instances[0]
+    instance = aws.pool.instances[0]
     await asyncio.wait_for(instance._process.wait(), 5)
     assert instance._process.returncode == 1
 
@@ -200,7 +200,7 @@ async def test_no_task_outlives_its_invocation(toy: StartToy) -> None:
 async def test_a_task_that_cannot_be_cancelled_ends_the_process(toy: StartToy) -> None:
     aws = await toy("stubborn_task")
     assert (await (await aws.invoke("Toy", _v1_event("/"))).read()).endswith(b"done")
-    await asyncio.wait_for(aws._instances[0]._process.wait(), 10)
+    await asyncio.wait_for(aws.pool.instances[0]._process.wait(), 10)
     assert "these tasks ignore cancellation: stubborn" in await settle(aws, "ignore cancellation")
     assert (await (await aws.invoke("Toy", _v1_event("/"))).read()).endswith(b"done")
     assert aws.invocations[0].pid != aws.invocations[1].pid
@@ -250,7 +250,7 @@ async def test_a_slow_reader_slows_the_application_down(toy: StartToy) -> None:
 async def test_a_lost_runtime_api_is_an_oserror_for_the_application_and_ends_the_process(toy: StartToy) -> None:
     aws = await toy("sends_for_long")
     call = await aws.invoke("Toy", _v1_event("/"))
-    instance = aws._instances[0]
+    instance = aws.pool.instances[0]
     instance._server.close()
     for task in list(instance._tasks):
         if "_serve" in repr(task):

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from hector.emulator.transform import transform
 from hector.web.sessions import SESSION_ROUTES
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
-from hector.emulator.template import transform
 from tests.lambda_ import built
 
 STREAMING_URI = re.compile(r"lambda:path/2021-11-15/functions/\$\{\w+\.Arn\}/response-streaming-invocations$")

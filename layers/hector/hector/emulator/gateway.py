@@ -1,168 +1,172 @@
 """The front door: a REST API with Lambda proxy integrations, buffered or streaming.
 
 A streaming route demands the prelude and fails without it, as API Gateway does. The function is not told when a client
-goes away: its answer is read to the end and thrown away.
+goes away, or when the gateway's patience ends: its answer is read to the end and thrown away.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+from hector.emulator.answers import DELIMITER, Refusal, bad_answer, own_answer, read_prelude, read_proxy_answer
 from hector.emulator.events import rest_event
-from hector.emulator.http import HeaderList, HttpConnection, Request
-from hector.emulator.instance import Invocation
-from hector.emulator.model import Route
+from hector.emulator.http import HttpConnection, Request
+from hector.emulator.invocation import Invocation
+from hector.emulator.limits import Limits
+from hector.emulator.model import Api, Route
+from hector.emulator.pool import NoSuchFunction, RequestTooLarge, Throttled
 
-DELIMITER = bytes(8)
-PRELUDE_LIMIT = 16 * 1024
-_PRELUDE_KEYS = {"statusCode", "headers", "multiValueHeaders", "cookies"}
-_PROXY_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
-
+T = TypeVar("T")
 Invoke = Callable[[str, Mapping[str, Any]], Awaitable[Invocation]]
 
 
-class BadAnswer(Exception):
-    """The function's answer is not in the form that its route demands."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 class Gateway:
-    """Listens on loopback. ``invoke`` runs a function and returns when its answer has begun."""
+    """Answers one request at a time per connection. ``invoke`` runs a function until its answer has begun."""
 
-    def __init__(self, routes: list[Route], invoke: Invoke, port: int) -> None:
-        # Literal parts win over parameters, as in API Gateway's resource tree.
-        self._routes = sorted(routes, key=lambda route: [part.startswith("{") for part in route.resource.split("/")])
-        self._invoke, self._port = invoke, port
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, api: Api, invoke: Invoke, limits: Limits) -> None:
+        # Literal parts win over parameters, and parameters over {greedy+} ones, as in API Gateway's resource tree.
+        self._routes = sorted(api.routes, key=lambda route: [_rank(part) for part in route.resource.split("/")])
+        self._api, self._invoke, self._limits = api, invoke, limits
+        self._idle_limit = "stream_idle_edge" if api.edge else "stream_idle_regional"
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        connection = HttpConnection(reader, writer)
+    async def answer(self, request: Request, connection: HttpConnection) -> None:
+        """Raises ConnectionError when the client has gone, or when its answer has to be cut."""
         try:
-            while (request := await connection.next_request()) is not None:
-                body = b"".join([piece async for piece in connection.body()])
-                await self._answer(request, body, connection)
-        except (ConnectionError, asyncio.CancelledError):
-            connection.abort()  # the client has gone, its answer was cut, or the emulator stops
-        finally:
-            connection.close()
+            body = await self._body(connection)
+            route, parameters = self._route(request)
+            self._check(request)
+            if route.mock is not None:
+                await connection.respond(200, [("Content-Type", "application/json"), *route.mock.items()], b"{}")
+            elif route.streams:
+                await self._stream(request, route, rest_event(request, body, route, parameters), connection)
+            else:
+                await self._buffer(request, route, rest_event(request, body, route, parameters), connection)
+        except Refusal as refusal:
+            print(f"{request.method} {request.path} -> {refusal.status}: {refusal}", file=sys.stderr)
+            await connection.respond(*own_answer(refusal, self._api.responses, request))
 
-    async def _answer(self, request: Request, body: bytes, connection: HttpConnection) -> None:
-        path = request.target.split("?")[0]
+    async def _body(self, connection: HttpConnection) -> bytes:
+        """The whole body; one that is too large is read and thrown away."""
+        body, limit = bytearray(), self._limits.gateway_payload
+        size = 0
+        async for piece in connection.body():
+            size += len(piece)
+            if size <= limit:
+                body += piece
+        if size > limit:
+            reason = self._limits.say("gateway_payload", f"a body of {size} bytes")
+            raise Refusal("REQUEST_TOO_LARGE", 413, f"HTTP content length exceeded {limit} bytes.", reason)
+        return bytes(body)
+
+    def _route(self, request: Request) -> tuple[Route, dict[str, str]]:
         for route in self._routes:
-            if (parameters := route.match(request.method, path)) is not None:
-                break
-        else:
-            await _refuse(connection, 403, "Missing Authentication Token")  # sic: AWS's answer to an unknown path
-            return
-        event = rest_event(request, body, route, parameters)
+            if (parameters := route.match(request.method, request.path)) is not None:
+                return route, parameters
+        # AWS's own answer to an unknown path.
+        raise Refusal("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token", "there is no such route")
+
+    def _check(self, request: Request) -> None:
+        if request.size > self._limits.gateway_headers:
+            reason = self._limits.say("gateway_headers", f"request line and header values take {request.size} bytes")
+            raise Refusal("REQUEST_TOO_LARGE", 413, "Request Header Fields Too Large", reason)
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+        if set("|{}") & set(urlsplit(request.target).query):
+            raise Refusal("DEFAULT_4XX", 400, "Bad Request", "| and { } in a query have to be percent-encoded")
+
+    async def _begin(self, route: Route, event: Mapping[str, Any]) -> Invocation:
         try:
-            async with asyncio.timeout(route.timeout):
-                if route.streams:
-                    await self._stream(request, route, event, connection)
-                else:
-                    await self._buffer(request, route, event, connection)
-        except TimeoutError:
-            if connection.answering:
-                raise ConnectionAbortedError("the route's timeout ended the stream") from None
-            await _refuse(connection, 504, "Endpoint request timed out")
-        except BadAnswer as problem:
-            print(f"{request.method} {path} -> {problem.status}: {problem}", file=sys.stderr)
-            await _refuse(connection, problem.status, "Internal server error")
+            return await self._invoke(route.function, event)
+        except NoSuchFunction:
+            raise bad_answer(500, f"there is no function {route.function}") from None
+        except RequestTooLarge as error:
+            raise Refusal("REQUEST_TOO_LARGE", 413, "Request Too Long", str(error)) from None
+        except Throttled as error:
+            raise bad_answer(500, f"throttled: {error}") from None
 
     async def _buffer(self, request: Request, route: Route, event: dict[str, Any], connection: HttpConnection) -> None:
-        invocation = await self._invoke(route.function, event)
-        content = await invocation.read()
-        if invocation.error is not None or invocation.cut:
-            raise BadAnswer(502, f"{route.function} failed: {invocation.error}")
+        patience = min(route.timeout, self._limits.buffered_timeout)
         try:
-            answer = json.loads(content)
-            unknown = set(answer) - _PROXY_KEYS
-            status, text = int(answer["statusCode"]), answer.get("body") or ""
-        except (ValueError, TypeError, KeyError) as error:
-            raise BadAnswer(502, f"malformed Lambda proxy response: {content[:200]!r}") from error
-        if unknown:
-            raise BadAnswer(502, f"malformed Lambda proxy response: unknown keys {sorted(unknown)}")
-        decode = answer.get("isBase64Encoded") and route.is_binary(request.header("Accept"))
-        data = base64.b64decode(text) if decode else text.encode()
-        await connection.respond(status, _headers(answer), data)
+            async with asyncio.timeout(patience):
+                invocation = await self._begin(route, event)
+                try:
+                    content = await invocation.read()
+                finally:
+                    invocation.leave()
+        except TimeoutError:
+            limit = "buffered_timeout" if patience < route.timeout else ""
+            raise self._timed_out(limit, f"no answer of {route.function} in {patience:g} s") from None
+        if invocation.failure is not None:
+            raise bad_answer(502, f"{route.function} failed: {invocation.failure}")
+        await connection.respond(*read_proxy_answer(content, request, route))
 
     async def _stream(self, request: Request, route: Route, event: dict[str, Any], connection: HttpConnection) -> None:
-        invocation = await self._invoke(route.function, event)
-        if invocation.error is not None:
-            raise BadAnswer(502, f"{route.function} failed: {invocation.error}")
-        pieces = invocation.pieces()
-        head = b""
-        while DELIMITER not in head[:PRELUDE_LIMIT]:
-            piece = await anext(pieces, None)
-            if piece is None or len(head) >= PRELUDE_LIMIT:
-                raise BadAnswer(502 if invocation.cut else 500, f"no prelude in the first 16 KB: {head[:200]!r}")
+        patience = min(route.timeout, self._limits.stream_total)
+        try:
+            async with asyncio.timeout(patience):
+                await self._pass_on(request, route, event, connection)
+        except TimeoutError:
+            limit = "stream_total" if patience < route.timeout else ""
+            refusal = self._timed_out(limit, f"{route.function} was not done in {patience:g} s")
+            if connection.answering:
+                print(f"{request.method} {request.path}: {refusal}", file=sys.stderr)
+                raise ConnectionAbortedError("the gateway's patience ended") from None
+            raise refusal from None
+
+    async def _pass_on(self, request: Request, route: Route, event: dict[str, Any], connection: HttpConnection) -> None:
+        invocation = await self._heard(self._begin(route, event), route, connection)
+        try:
+            if invocation.error is not None:
+                raise bad_answer(502, f"{route.function} failed: {invocation.error}")
+            pieces = invocation.pieces()
+            status, headers, first = await self._head(invocation, pieces, route, connection)
+            bodiless = request.method == "HEAD" or status in {204, 304}
+            await connection.start(status, headers)
+            if not bodiless:
+                await connection.send(first)
+            while (piece := await self._heard(anext(pieces, None), route, connection)) is not None:
+                if not bodiless:
+                    await connection.send(piece)
+            if invocation.failure is not None:
+                raise ConnectionAbortedError("the stream was cut")
+            await connection.finish()
+        finally:
+            invocation.leave()  # at once, if the client has gone: nobody tells the function
+
+    async def _head(
+        self, invocation: Invocation, pieces: AsyncIterator[bytes], route: Route, connection: HttpConnection
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers, and what of the body came with them."""
+        head, limit = b"", self._limits.prelude
+        while DELIMITER not in head[:limit]:
+            piece = await self._heard(anext(pieces, None), route, connection)
+            if piece is None or len(head) >= limit:
+                status = 502 if invocation.cut else 500
+                raise bad_answer(status, self._limits.say("prelude", f"the stream began with {head[:200]!r}"))
             head += piece
         raw, _, first = head.partition(DELIMITER)
-        status, headers = _prelude(raw)
-        bodiless = request.method == "HEAD" or status in {204, 304}
-        listening = await _reaches(connection.start(status, headers))
-        if listening and not bodiless:
-            listening = await _reaches(connection.send(first))
-        async for piece in pieces:
-            if listening and not bodiless:
-                listening = await _reaches(connection.send(piece))
-        if invocation.cut or invocation.trailers or not listening:
-            raise ConnectionAbortedError("the stream was cut")
-        await connection.finish()
+        return *read_prelude(raw), first
+
+    async def _heard(self, waiting: Awaitable[T], route: Route, connection: HttpConnection) -> T:
+        """Awaits the function's next sign of life."""
+        limit: float = getattr(self._limits, self._idle_limit)
+        try:
+            async with asyncio.timeout(limit):
+                return await waiting
+        except TimeoutError:
+            refusal = self._timed_out(self._idle_limit, f"{route.function} was silent")
+            if connection.answering:
+                print(refusal, file=sys.stderr)
+                raise ConnectionAbortedError("the stream was idle for too long") from None
+            raise refusal from None
+
+    def _timed_out(self, limit: str, what: str) -> Refusal:
+        reason = self._limits.say(limit, what) if limit else f"the route's timeout: {what}"
+        return Refusal("INTEGRATION_TIMEOUT", 504, "Endpoint request timed out", reason)
 
 
-async def _reaches(step: Awaitable[None]) -> bool:
-    """Awaits a write to the client; False if the client has gone."""
-    try:
-        await step
-    except ConnectionError:
-        return False
-    return True
-
-
-def _prelude(raw: bytes) -> tuple[int, HeaderList]:
-    try:
-        content = json.loads(raw)
-        if unknown := set(content) - _PRELUDE_KEYS:
-            raise BadAnswer(500, f"unknown keys in the prelude: {sorted(unknown)}")
-        return int(content["statusCode"]), _headers(content)
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadAnswer(500, f"the prelude is not what a stream begins with: {raw[:200]!r}") from error
-
-
-def _headers(content: Mapping[str, Any]) -> HeaderList:
-    found: HeaderList = [(name, str(value)) for name, value in (content.get("headers") or {}).items()]
-    for name, values in (content.get("multiValueHeaders") or {}).items():
-        found += [(name, str(value)) for value in values]
-    found += [("set-cookie", cookie) for cookie in content.get("cookies") or []]
-    return [(name, value) for name, value in found if name.lower() not in {"connection", "transfer-encoding"}]
-
-
-async def _refuse(connection: HttpConnection, status: int, message: str) -> None:
-    await connection.respond(status, [("Content-Type", "application/json")], json.dumps({"message": message}).encode())
+def _rank(part: str) -> int:
+    return 0 if not part.startswith("{") else 2 if part.endswith("+}") else 1

@@ -10,6 +10,8 @@ import h11
 
 HeaderList = list[tuple[str, str]]
 
+HEAD_BYTES = 256 * 1024  # more than any limit on headers, so that the limit is what refuses them
+
 
 @dataclass(frozen=True)
 class Request:
@@ -18,6 +20,16 @@ class Request:
     method: str
     target: str
     headers: HeaderList
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.split("?")[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the request line and of the headers' values, which API Gateway counts together."""
+        return len(f"{self.method} {self.target} HTTP/1.1") + sum(len(value) for _, value in self.headers)
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever its case."""
@@ -29,7 +41,7 @@ class HttpConnection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._h11 = h11.Connection(h11.SERVER)
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self.trailers: dict[str, str] = {}
 
     @property
@@ -91,7 +103,10 @@ class HttpConnection:
 
     async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while True:
-            event = self._h11.next_event()
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise ConnectionAbortedError(f"this is no HTTP: {error}") from error
             if event is not h11.NEED_DATA:
                 return event
             if self._h11.they_are_waiting_for_100_continue:

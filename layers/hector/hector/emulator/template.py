@@ -1,4 +1,4 @@
-"""Functions and routes of a SAM template, read from what SAM makes of it: the CloudFormation that AWS would get.
+"""What of a built SAM template is run, read from what SAM makes of it: the CloudFormation that AWS would get.
 
 So a route streams here exactly if its integration says ``responseTransferMode: STREAM`` after the transformation; SAM's
 lint does not notice a misspelled ``ResponseTransferMode``.
@@ -6,155 +6,167 @@ lint does not notice a misspelled ``ResponseTransferMode``.
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
+from hector.emulator import machine
+from hector.emulator.checks import check_function, check_mapping
+from hector.emulator.intrinsics import Scope
+from hector.emulator.limits import Limits
+from hector.emulator.model import Function, QueueSettings, Stack
+from hector.emulator.template_api import apis
+from hector.emulator.template_sources import schedules, sources
+from hector.emulator.transform import PLACE, read, transform
+from hector.errors import ConfigError
 
-from hector.emulator.model import Function, Route
-
-_METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "x-amazon-apigateway-any-method"}
-_PSEUDO = {
-    "AWS::Region": "us-east-1",
-    "AWS::AccountId": "000000000000",
-    "AWS::Partition": "aws",
-    "AWS::URLSuffix": "amazonaws.com",
-    "AWS::StackName": "emulator",
-    "AWS::StackId": "emulator",
+# Events of other services: nothing here sends them.
+_UNSENT = {
+    "AWS::SNS::Subscription": "SNS subscription",
+    "AWS::S3::Bucket": "notifications of a bucket",
+    "AWS::Lambda::Url": "function URL",
+    "AWS::ApiGatewayV2::Api": "HTTP API",
 }
+_TABLE_PARAMETERS = (
+    *("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes", "BillingMode"),
+    *("ProvisionedThroughput", "StreamSpecification"),
+)
 
 
-def transform(template: Mapping[str, Any], parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The CloudFormation template that SAM makes of ``template``. Local code folders are kept out of its way."""
-    copy: dict[str, Any] = json.loads(json.dumps(template))
-    for name, resource in copy["Resources"].items():
-        for key in ("CodeUri", "ContentUri"):
-            if key in resource.get("Properties", {}):
-                resource["Properties"][key] = f"s3://emulator/{name}"
-    values = {name: str(value["Default"]) for name, value in copy.get("Parameters", {}).items() if "Default" in value}
-    session = boto3.Session(region_name=_PSEUDO["AWS::Region"])
-    translator = Translator({}, Parser(), boto_session=session)
-    result: dict[str, Any] = translator.translate(copy, {**values, **(parameters or {})})
-    return result
+def load(
+    path: Path,
+    parameters: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+) -> Stack:
+    """The stack that a built template makes. Raises ConfigError.
 
-
-def load(path: Path, parameters: Mapping[str, str], resources: Mapping[str, str]) -> tuple[list[Function], list[Route]]:
-    """The template's Lambda functions and the routes of its REST APIs."""
-    source: dict[str, Any] = yaml_parse(path.read_text())
-    result = transform(source, parameters)
-    defaults = {name: value.get("Default", "") for name, value in source.get("Parameters", {}).items()}
-    scope = _Scope({**_PSEUDO, **defaults, **parameters}, resources, result.get("Conditions", {}))
-    functions, routes = [], []
-    for name, resource in result["Resources"].items():
-        if resource["Type"] == "AWS::Lambda::Function":
-            functions.append(_function(name, resource["Properties"], source, path.parent, scope))
-        elif resource["Type"] == "AWS::ApiGateway::RestApi":
-            routes += _routes(scope.resolve(resource["Properties"]["Body"]))
-    return functions, routes
-
-
-def _function(name: str, made: dict[str, Any], source: dict[str, Any], base: Path, scope: _Scope) -> Function:
-    resolved = scope.resolve({key: value for key, value in made.items() if key not in {"Role", "Layers", "Code"}})
-    here = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if resolved["Runtime"] != here:
-        raise RuntimeError(
-            f"{name} is built for {resolved['Runtime']}, this is {here}. Build with "
-            f"`sam build --parameter-overrides PythonRuntime={here} …` and pass the same parameters here."
-        )
-    code = source["Resources"][name]["Properties"]["CodeUri"]
-    layers = source["Resources"][name]["Properties"].get("Layers") or []
-    layers = [*source.get("Globals", {}).get("Function", {}).get("Layers", []), *layers]
-    contents = [source["Resources"][layer["Ref"]]["Properties"]["ContentUri"] for layer in layers]
-    return Function(
-        name=name,
-        code=(base / code).resolve(),
-        handler=resolved["Handler"],
-        environment={key: str(value) for key, value in resolved.get("Environment", {}).get("Variables", {}).items()},
-        layers=tuple((base / content).resolve() for content in contents),
-        timeout=float(resolved.get("Timeout", 3)),
-        memory=int(resolved.get("MemorySize", 128)),
-        runtime=resolved["Runtime"],
+    ``parameters`` are the stack's; those that say what functions run on are this machine's if they are absent.
+    ``names`` gives physical names of resources, by logical id.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no built template. Build one: {machine.build_command()}")
+    source = read(path)
+    given = {**machine.parameters_for_here(source), **(parameters or {})}
+    if unknown := given.keys() - source.get("Parameters", {}).keys():
+        known = ", ".join(source.get("Parameters", {})) or "none"
+        raise ConfigError(f"{path}: there is no parameter {min(unknown)}; there are {known}.")
+    scope = Scope(transform(source, given), given, names or {})
+    reader = _Reader(source, scope, path.parent, limits or Limits())
+    functions, notes = reader.functions()
+    known_functions = {function.name: function for function in functions}
+    api, unserved = apis(scope)
+    found, undelivered = sources(scope)
+    timed, untimed = schedules(scope)
+    queues = _queues(scope)
+    for one in found:
+        check_mapping(one, known_functions, {queue.name: queue for queue in queues})
+    unsent = [
+        f"{name}: {_UNSENT[resource['Type']]} is not emulated"
+        for name, resource in scope.resources(*_UNSENT).items()
+        if resource["Type"] != "AWS::S3::Bucket" or "NotificationConfiguration" in resource.get("Properties", {})
+    ]
+    return Stack(
+        functions=tuple(functions),
+        api=api,
+        queues=queues,
+        tables={scope.name(name): _table(scope.resolve(one["Properties"])) for name, one in _tables(scope).items()},
+        sources=found,
+        schedules=timed,
+        notes=(*notes, *unserved, *undelivered, *untimed, *unsent),
     )
 
 
-def _routes(body: dict[str, Any]) -> list[Route]:
-    found = []
-    binary = tuple(body.get("x-amazon-apigateway-binary-media-types", ()))
-    for resource, methods in body["paths"].items():
-        for method in methods.keys() & _METHODS:
-            integration = methods[method].get("x-amazon-apigateway-integration", {})
-            target = re.search(r"/functions/(?:[^/]*:)?([^/:]+)/", str(integration.get("uri")))
-            if target is None:
-                continue  # CORS preflight and other mocks
-            verb = "ANY" if method.startswith("x-") else method.upper()
-            streams = integration.get("responseTransferMode") == "STREAM"
-            timeout = integration.get("timeoutInMillis", 29_000) / 1000
-            found.append(Route(verb, resource, target[1], streams, timeout, binary))
-    return found
+class _Reader:
+    """The functions of a template, with the folders that `sam build` wrote for them."""
 
+    def __init__(self, source: Mapping[str, Any], scope: Scope, base: Path, limits: Limits) -> None:
+        self._source, self._scope, self._base, self._limits = source, scope, base, limits
+        self._checked: set[Path] = set()
 
-class _Scope:
-    """Resolves the intrinsic functions that the templates use."""
+    def functions(self) -> tuple[list[Function], list[str]]:
+        found: list[Function] = []
+        notes: list[str] = []
+        for name, resource in self._scope.resources("AWS::Lambda::Function").items():
+            if resource["Properties"].get("PackageType") == "Image":
+                notes.append(f"{name}: functions that are container images are not emulated")
+                continue
+            function, own = self._function(name, resource["Properties"])
+            check_function(function, self._limits)
+            found.append(function)
+            notes += own
+        return found, notes
 
-    def __init__(self, values: dict[str, Any], resources: Mapping[str, str], conditions: dict[str, Any]) -> None:
-        self._values, self._resources, self._conditions = values, resources, conditions
+    def _function(self, name: str, raw: Mapping[str, Any]) -> tuple[Function, list[str]]:
+        made = self._scope.resolve({key: value for key, value in raw.items() if key not in {"Role", "Code", "Layers"}})
+        machine.check_runtime(name, made, self._source)
+        layers = self._scope.resolve(raw.get("Layers") or [])
+        contents = [self._layer(one) for one in layers]
+        notes = [
+            f"{name}: layer {one} is not on this machine"
+            for one, content in zip(layers, contents, strict=True)
+            if content is None
+        ]
+        function = Function(
+            name=self._scope.name(name),
+            code=self._folder(name, raw.get("Code", {}), "CodeUri"),
+            handler=made["Handler"],
+            environment={key: str(value) for key, value in made.get("Environment", {}).get("Variables", {}).items()},
+            layers=tuple(content for content in contents if content is not None),
+            timeout=float(made.get("Timeout", 3)),
+            memory=int(made.get("MemorySize", 128)),
+            runtime=made["Runtime"],
+            concurrency=made.get("ReservedConcurrentExecutions"),
+        )
+        return function, notes
 
-    def resolve(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [found for item in value if (found := self.resolve(item)) is not None]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            name, argument = next(iter(value.items()))
-            if name == "Ref":
-                return self._reference(argument)
-            if name == "Condition" and isinstance(argument, str):
-                return self.resolve(self._conditions[argument])
-            if name.startswith("Fn::"):
-                return self._function(name.removeprefix("Fn::"), argument)
-        resolved = {key: self.resolve(item) for key, item in value.items()}
-        return {key: item for key, item in resolved.items() if item is not None}
-
-    def _reference(self, name: str) -> Any:
-        if name == "AWS::NoValue":
+    def _layer(self, reference: str) -> Path | None:
+        layer = self._scope.resources("AWS::Lambda::LayerVersion").get(reference)
+        if layer is None:
             return None
-        return self._resources.get(name) or self._values.get(name, name)
+        return self._folder(reference, layer["Properties"].get("Content", {}), "ContentUri")
 
-    def _function(self, name: str, argument: Any) -> Any:
-        if name == "Sub":
-            text, extra = (argument, {}) if isinstance(argument, str) else argument
-            names = {key: self.resolve(item) for key, item in extra.items()}
-            return re.sub(r"\$\{([^!}][^}]*)\}", lambda found: str(names.get(found[1]) or self._name(found[1])), text)
-        if name == "GetAtt":
-            return self._name(argument if isinstance(argument, str) else ".".join(argument))
-        if name == "If":
-            condition, yes, no = argument
-            return self.resolve(yes if self.resolve(self._conditions[condition]) else no)
-        items = self.resolve(argument)
-        match name:
-            case "Equals":
-                return str(items[0]) == str(items[1])
-            case "Not":
-                return not items[0]
-            case "And":
-                return all(items)
-            case "Or":
-                return any(items)
-            case "Join":
-                return str(items[0]).join(str(item) for item in items[1])
-            case "Select":
-                return items[1][int(items[0])]
-        raise NotImplementedError(f"The emulator does not resolve Fn::{name}.")
+    def _folder(self, name: str, place: Mapping[str, Any], key: str) -> Path:
+        """Where the built code lies that the transformation says is at s3://emulator/<logical id>."""
+        if place.get("S3Bucket") != PLACE:
+            raise ConfigError(f"{name}: its code is not in a local folder ({key}).")
+        uri = self._source["Resources"][place["S3Key"]]["Properties"][key]
+        folder = (self._base / str(uri)).resolve()
+        if not folder.is_dir():
+            raise ConfigError(f"{name}: {folder} is not there. Build it: {machine.build_command(self._source)}")
+        if folder not in self._checked:
+            machine.check_build(folder, self._source)
+            self._checked.add(folder)
+        return folder
 
-    def _name(self, reference: str) -> str:
-        """A Ref (``Table``) or an attribute (``Table.Arn``, for which an ARN-like name with the logical id will do)."""
-        logical, _, attribute = reference.partition(".")
-        value = str(self._reference(logical))
-        return f"arn:aws:emulator:::{value}" if attribute == "Arn" and logical not in self._values else value
+
+def _queues(scope: Scope) -> tuple[QueueSettings, ...]:
+    found = []
+    for name, resource in scope.resources("AWS::SQS::Queue").items():
+        made = scope.resolve(resource.get("Properties", {}))
+        if made.get("FifoQueue"):
+            raise ConfigError(f"{name}: first-in-first-out queues are not emulated.")
+        redrive = made.get("RedrivePolicy") or {}
+        found.append(
+            QueueSettings(
+                scope.name(name),
+                visibility=float(made.get("VisibilityTimeout", 30)),
+                delay=float(made.get("DelaySeconds", 0)),
+                wait=float(made.get("ReceiveMessageWaitTimeSeconds", 0)),
+                dead_letters=str(redrive["deadLetterTargetArn"]).rsplit(":", 1)[-1] if redrive else None,
+                max_receives=int(redrive.get("maxReceiveCount", 0)),
+            )
+        )
+    return tuple(found)
+
+
+def _tables(scope: Scope) -> Mapping[str, Mapping[str, Any]]:
+    return scope.resources("AWS::DynamoDB::Table")
+
+
+def _table(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """CreateTable's parameters: what DynamoDB Local knows of them."""
+    made = {key: properties[key] for key in _TABLE_PARAMETERS if key in properties}
+    if "StreamSpecification" in made:
+        made["StreamSpecification"] = {"StreamEnabled": True, **made["StreamSpecification"]}
+    return made
