@@ -76,7 +76,14 @@ class Target:
         }
 
 
-def build(layer: Path, target: Target, out: Path, aws_services: list[str], extra: list[Path]) -> str:
+def build(
+    layer: Path,
+    target: Target,
+    out: Path,
+    aws_services: list[str],
+    extra: list[Path],
+    without: tuple[str, ...] = (),
+) -> str:
     """Builds the layer into ``out`` and returns a line that says what was built. Raises BuildError."""
     if not (layer / "requirements.txt").exists():
         raise BuildError(f"{layer / 'requirements.txt'} is missing: a layer's dependencies have to be pinned.")
@@ -92,6 +99,10 @@ def build(layer: Path, target: Target, out: Path, aws_services: list[str], extra
     for file in extra:
         if file.exists():
             shutil.copy2(file, out / file.name)
+    for folder in without:
+        if not (python / folder).is_dir():
+            raise BuildError(f"--without {folder}: {layer.name} has no such folder.")
+        shutil.rmtree(python / folder)
     strip(python, set(aws_services))
     compiled = compile_all(python, target)
     check(python, target)
@@ -198,9 +209,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the layer's content goes; emptied first")
     parser.add_argument("--aws-services", nargs="*", default=[], help="the services whose models botocore keeps")
     parser.add_argument("--extra", type=Path, nargs="*", default=[], help="files for the layer's root, if they exist")
+    parser.add_argument("--without", nargs="*", default=[], help="folders of the packages that no function needs")
     options = parser.parse_args()
     try:
-        print(build(options.layer, Target.read(options.target), options.out, options.aws_services, options.extra))
+        target, without = Target.read(options.target), tuple(options.without)
+        print(build(options.layer, target, options.out, options.aws_services, options.extra, without))
     except BuildError as error:
         sys.exit(f"error: {error}")
 

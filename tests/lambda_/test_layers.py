@@ -83,6 +83,16 @@ def test_sizes_and_dead_weight(layers: Path) -> None:
     assert len(licences) > len(packages) * 0.8, "licences are kept where the wheels carry them"
 
 
+def test_what_only_a_developer_needs_is_left_out(layers: Path, tmp_path: Path) -> None:
+    package = layers / "HectorLayer" / "python" / "hector"
+    assert (package / "wiring.py").exists()
+    assert not (package / "emulator").exists()
+    assert not (package / "cli").exists()
+    target = build_layer.Target.read(built.ROOT / "layers" / "targets" / "python3.13-arm64")
+    with pytest.raises(build_layer.BuildError, match="--without nothing: response_streaming has no such folder"):
+        build_layer.build(built.ROOT / "layers" / "response_streaming", target, tmp_path / "out", [], [], ("nothing",))
+
+
 def test_every_module_is_compiled_and_never_checked_against_its_source(layers: Path) -> None:
     sources = list(layers.glob("*Layer/python/**/*.py"))
     version = f"{sys.version_info.major}{sys.version_info.minor}"
