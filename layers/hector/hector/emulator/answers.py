@@ -94,7 +94,7 @@ def own_answer(
         "context.error.responseType": refusal.kind,
         "context.requestId": str(uuid.uuid4()),
     }
-    text = re.sub(r"\$\{?([a-zA-Z.]+)\}?", lambda found: known.get(found[1], ""), template)
+    text = re.sub(r"\$(?:\{([a-zA-Z.]+)\}|([a-zA-Z.]+))", lambda found: known.get(found[1] or found[2], ""), template)
     return response.status or default.status or refusal.status, headers, text.encode()
 
 

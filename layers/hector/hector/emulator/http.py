@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import h11
 
 HeaderList = list[tuple[str, str]]
 
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 HEAD_BYTES = 256 * 1024  # more than any limit on headers, so that the limit is what refuses them
 
 
@@ -82,7 +84,7 @@ class HttpConnection:
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """An answer's head; without Content-Length the body is chunked."""
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-        await self._write(h11.Response(status_code=status, headers=raw))
+        await self._write(h11.Response(status_code=status, headers=raw, reason=_REASONS.get(status, "").encode()))
 
     async def send(self, data: bytes) -> None:
         """A piece of the answer's body; waits while the client reads slower than we write."""

@@ -88,6 +88,7 @@ class Instance:
         """Hands an invocation to the process, which is idle."""
         invocation.pid, invocation.cold = self.pid, self.invocations == 0
         self.invocations += 1
+        invocation.began = time.monotonic()
         self.current, self._released = invocation, asyncio.Event()
         self._next.put_nowait(invocation)
         self._spawn(self._time_out(invocation, self._released))

@@ -48,7 +48,7 @@ class Invocation:
     cut: bool = False
     content: bytearray = field(default_factory=bytearray)
     arrivals: list[float] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
