@@ -178,6 +178,20 @@ class DynamoDBStoreSettings(Model):
     endpoint_url: str | None = None
 
 
+class URLStoreSettings(Model):
+    """`redis://host:6379/0`, `rediss://…`; `sqlite:///hector.db`, `postgresql://user:password@host/database`."""
+
+    backend: Literal["redis", "sql"]
+    url: str = Field(pattern=r"^[a-z+]+://")
+
+
+_BACKENDS = {
+    "redis": "redis", "rediss": "redis", "valkey": "redis", "valkeys": "redis", "unix": "redis",
+    "sqlite": "sql", "postgresql": "sql", "postgres": "sql",
+}  # fmt: skip
+"""Which backend a URL's scheme means, where it is the URL that the backend's driver takes."""
+
+
 def _from_url(value: Any) -> Any:
     """A store's URL, such as `dynamodb://table?region=eu-west-1`, as the mapping that it stands for."""
     if not isinstance(value, str):
@@ -187,12 +201,14 @@ def _from_url(value: Any) -> Any:
         raise PydanticCustomError(
             "store_url", "{url} is not a store URL, such as memory:// or dynamodb://table", {"url": repr(value)}
         )
+    if url.scheme in _BACKENDS:
+        return {"backend": _BACKENDS[url.scheme], "url": value}
     table = {"table": url.netloc} if url.netloc else {}
     return {"backend": url.scheme, **table, **dict(parse_qsl(url.query))}
 
 
 StoreSettings = Annotated[
-    Annotated[MemoryStoreSettings | DynamoDBStoreSettings, Field(discriminator="backend")],
+    Annotated[MemoryStoreSettings | DynamoDBStoreSettings | URLStoreSettings, Field(discriminator="backend")],
     BeforeValidator(_from_url),
 ]
 
