@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hector.errors import LeaseLost, NotFound
-from hector.model import Event, EventKind, TaskError, TaskState
+from hector.model import Event, EventKind, StopReason, TaskError, TaskState
 from hector.testing.bench import LEASE, MAX_AGE, Bench, done, nonce, pieces
 
 EVERY_KIND = [
@@ -19,6 +19,7 @@ EVERY_KIND = [
     Event(6, EventKind.STATUS, fraction=0.0),
     Event(7, EventKind.MESSAGE, "long " * 10_000),
     Event(8, EventKind.MESSAGE, '["not", "a", "list"]'),
+    Event(9, EventKind.STATUS, state=TaskState.COMPLETED, stop_reason=StopReason.CONTEXT_WINDOW),
 ]
 
 
