@@ -23,13 +23,17 @@ DAY = 86_400
 
 
 def rows_of(bench: Bench, session: Session) -> dict[str, Row]:
-    items = client_of(bench.store).query(
-        TableName="contract",
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": session.id}},
-        ConsistentRead=True,
-    )["Items"]
-    return {row["sk"]: row for row in map(plain, items)}
+    pages = (
+        client_of(bench.store)
+        .get_paginator("query")
+        .paginate(
+            TableName="contract",
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": session.id}},
+            ConsistentRead=True,
+        )
+    )
+    return {row["sk"]: row for page in pages for row in map(plain, page["Items"])}
 
 
 async def busy_session(bench: Bench) -> Session:

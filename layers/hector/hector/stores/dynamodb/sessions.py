@@ -140,6 +140,14 @@ class Sessions:
                 await self._table.delete_many(keys)
                 left = left or bool(keys)
 
+    async def erase_gone(self, session_id: str, key: str | None) -> None:
+        """Erase what is left of a session whose hot record was deleted, unless it is there again; `key` as in it."""
+        if await self._table.get(items.hot_key(session_id)) is not None:
+            return
+        if key is not None:
+            await self._free((key, pointers.POINTER), session_id)
+        await self.erase(session_id)
+
     async def _create(self, hot: Row, session: Session) -> Row:
         """The hot record that is there then."""
         if session.metadata:
