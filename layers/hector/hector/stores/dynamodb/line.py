@@ -36,6 +36,7 @@ class Line(Tasks):
         session_id = session_id_of(task_id) or ""
         joining = self._join(principal, task_id, most=most, interrupt=interrupt)
         hot, metadata = await self._with_metadata(session_id, joining)
+        self._remember(hot)
         return items.session_of(hot, metadata, self._now())
 
     async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:

@@ -30,6 +30,7 @@ class Settled(NamedTuple):
 
     last_expiry: Millis
     has_metadata: bool
+    has_line: bool
 
 
 class Sessions:
@@ -263,7 +264,7 @@ class Sessions:
         return settled.last_expiry
 
     def _remember(self, hot: Row) -> Settled:
-        settled = Settled(hot["last_expiry"], "meta" in hot)
+        settled = Settled(hot["last_expiry"], "meta" in hot, bool(hot.get("waiting")))
         remember(self._settled, hot["pk"], settled)
         return settled
 
