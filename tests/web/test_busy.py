@@ -35,6 +35,11 @@ async def started(client: httpx.AsyncClient, session_id: str, text: str, policy:
     return str(answer.json()["taskId"])
 
 
+async def read(client: httpx.AsyncClient, session_id: str) -> dict[str, Any]:
+    session: dict[str, Any] = (await client.get(f"/sessions/{session_id}")).json()
+    return session
+
+
 async def ended(client: httpx.AsyncClient, task_id: str) -> dict[str, Any]:
     await client.get(f"/tasks/{task_id}/stream")
     task: dict[str, Any] = (await client.get(f"/tasks/{task_id}")).json()
@@ -97,7 +102,7 @@ async def test_a_message_waits_for_its_turn(on_any: httpx.AsyncClient) -> None:
     assert answer["taskId"] == session["waitingTaskIds"][0]
     assert answer["output"]["content"] == "1 2"
     assert (await on_any.get(f"/tasks/{running}")).json()["status"]["state"] == "completed"
-    assert "waitingTaskIds" not in (await on_any.get(f"/sessions/{session_id}")).json()
+    assert "waitingTaskIds" not in await read(on_any, session_id)
 
 
 async def test_a_stream_waits_for_its_turn_and_then_streams(client: httpx.AsyncClient) -> None:
