@@ -152,9 +152,14 @@ class Memory(Model):
 
 
 class Turns(Model):
-    policy: Literal["reject"] = "reject"
+    """`policy`: what happens to a message that meets a busy session; at most `max_waiting` wait, for `max_wait`."""
+
+    policy: Literal["reject", "enqueue", "interrupt"] = "reject"
+    max_waiting: Annotated[Number, Field(ge=1, le=100)] = 10
+    max_wait: PositiveDuration = 300_000
     timeout: PositiveDuration = 600_000
-    on_disconnect: Literal["continue"] = "continue"
+    on_disconnect: Literal["continue", "cancel"] = "continue"
+    on_deadline: Literal["fail", "hand_over"] = "fail"
 
 
 class AgentSettings(Model):
@@ -226,6 +231,7 @@ class Settings(Model):
     reasoning: Reasoning = Reasoning()
     session_store: StoreSettings = MemoryStoreSettings()
     sessions: Sessions = Sessions()
+    work_queue: str | None = Field(default=None, pattern=r"^https?://")
     public_url: str | None = Field(default=None, pattern=r"^https?://")
 
     _folder: str = PrivateAttr(default="")
