@@ -8,9 +8,10 @@ import pytest
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
+from hector.stores.sql import SQLStore
 from hector.testing import Bench, MakeStore, ManualClock
 
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local"]
+BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", "sqlite", "postgresql"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -32,6 +33,15 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
+        case "sqlite":
+            yield _on_sql(request.getfixturevalue("sqlite_url"))
+        case "postgresql":
+            yield _on_sql(request.getfixturevalue("postgres_server").url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"
 
 
 @pytest.fixture
@@ -44,3 +54,7 @@ async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
+
+
+def _on_sql(url: str) -> MakeStore:
+    return lambda clock: SQLStore(url, clock=clock)
