@@ -22,7 +22,7 @@ def insert_or(connection: Connection, table: Table) -> postgresql.Insert | sqlit
 def insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Whether the row was new; one that is there stays as it is."""
     statement = insert_or(connection, table).values(**values).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount == 1
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def of_task(task_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
