@@ -22,3 +22,14 @@ def postgres_server() -> Iterator[postgres.PostgresServer]:
     """A PostgreSQL with an empty database; who stops it starts it again."""
     with postgres.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(postgres_server: postgres.PostgresServer) -> str:
+    return postgres_server.url
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a file that is not there yet."""
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"

@@ -33,15 +33,9 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
-        case "sqlite":
-            yield _on_sql(request.getfixturevalue("sqlite_url"))
-        case "postgresql":
-            yield _on_sql(request.getfixturevalue("postgres_server").url)
-
-
-@pytest.fixture(scope="session")
-def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"
+        case "sqlite" | "postgresql":
+            url = request.getfixturevalue(f"{request.param}_url")
+            yield lambda clock: SQLStore(url, clock=clock)
 
 
 @pytest.fixture
@@ -54,7 +48,3 @@ async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
-
-
-def _on_sql(url: str) -> MakeStore:
-    return lambda clock: SQLStore(url, clock=clock)

@@ -1,4 +1,4 @@
-"""Several server processes on one DynamoDB table: resume elsewhere, cancel from elsewhere, survive a crash."""
+"""Several server processes on one store: resume elsewhere, cancel from elsewhere, survive a crash."""
 
 from __future__ import annotations
 
@@ -17,15 +17,25 @@ from tests.support import Frame, frames
 Servers = tuple[HectorServer, HectorServer]
 
 
+STORES = {"dynamodb": "processes_table_url", "sqlite": "sqlite_url", "postgresql": "postgresql_url"}
+"""Each store that processes can share, and the fixture that gives its HECTOR_STORE."""
+
+
 @pytest.fixture(scope="module")
-def store_url(dynamodb_local: str) -> str:
+def processes_table_url(dynamodb_local: str) -> str:
     async def create() -> None:
         store = DynamoDBStore("processes", endpoint_url=dynamodb_local)
-        await store.create_table()
+        await store.set_up()
         await store.aclose()
 
     asyncio.run(create())
     return f"dynamodb://processes?endpoint_url={dynamodb_local}"
+
+
+@pytest.fixture(scope="module", params=STORES)
+def store_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(STORES[request.param])
+    return url
 
 
 @pytest.fixture(scope="module")
