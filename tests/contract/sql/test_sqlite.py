@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from hector.errors import HectorError, StoreUnavailable
 from hector.model import Principal
@@ -111,16 +111,12 @@ async def test_what_was_acknowledged_outlives_a_killed_process(file: Path) -> No
 async def test_connections_are_set_up_to_keep_what_was_acknowledged(file: Path) -> None:
     async with bench_on(file) as bench:
         assert isinstance(bench.store, SQLStore)
-        for name, expected in {
-            "journal_mode": "wal",
-            "synchronous": 2,
-            "foreign_keys": 1,
-            "busy_timeout": 5000,
-        }.items():
-            found = await bench.store._database.read(
-                lambda connection, name=name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            )
-            assert found == expected, name
+        expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+
+        def look(connection: Connection) -> dict[str, object]:
+            return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in expected}
+
+        assert await bench.store._database.read(look) == expected
 
 
 async def test_a_file_that_another_process_keeps_locked_is_busy(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
