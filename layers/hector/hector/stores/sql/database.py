@@ -141,7 +141,8 @@ class _Line:
     def to(self, connection: Connection) -> Iterator[None]:
         driver = connection.connection.driver_connection
         with self._lock:
-            self._descriptor = driver.fileno() if driver is not None and hasattr(driver, "fileno") else None
+            # A SQLite connection has none; one that is found closed is about to be replaced.
+            self._descriptor = driver.fileno() if driver and getattr(driver, "closed", True) is False else None
         try:
             yield
         finally:
