@@ -11,9 +11,10 @@ from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.dynamodb.connection import Connection
 from hector.stores.memory import MemoryStore
+from hector.stores.sql import SQLStore
 from hector.testing import Bench, MakeStore, ManualClock
 
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local"]
+BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", "sqlite", "postgresql"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -36,6 +37,9 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
+        case "sqlite" | "postgresql":
+            url = request.getfixturevalue(f"{request.param}_url")
+            yield lambda clock: SQLStore(url, clock=clock)
 
 
 @pytest.fixture

@@ -45,6 +45,16 @@ async def test_the_same_batch_again_changes_nothing(bench: Bench) -> None:
     assert await bench.numbers(lease.task_id) == [1, 2, 3, 4, 5]
 
 
+async def test_a_batch_that_grew_before_it_was_sent_again_takes_the_place_of_the_first(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    await bench.store.append_events(lease, pieces(1, 3), extend=LEASE)
+    await bench.store.append_events(lease, pieces(4, 5), extend=LEASE)
+    await bench.store.append_events(lease, pieces(4, 300), extend=LEASE)
+    await bench.store.append_events(lease, pieces(301, 301), extend=LEASE)
+    page = await bench.store.read_events(bench.principal, lease.task_id, after=0)
+    assert page.events == pieces(1, 301)
+
+
 @pytest.mark.parametrize("events", [[], pieces(1, 1)])
 async def test_renews_the_lease(bench: Bench, events: list[Event]) -> None:
     lease = await bench.claimed(await bench.session())
