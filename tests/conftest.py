@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import dynamodb_local as dynamodb
+from tests.backends import FreshPlace, FreshURL, Place, fresh_url
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,14 @@ def dynamodb_local() -> Iterator[str]:
     """The endpoint URL of a DynamoDB Local that starts out empty."""
     with dynamodb.running() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def fresh_store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FreshURL:
+    """Makes the URL of an empty place for a backend's name."""
+    return lambda backend: fresh_url(backend, request, tmp_path_factory.mktemp(backend))
+
+
+@pytest.fixture(scope="session")
+def fresh_place(fresh_store_url: FreshURL) -> FreshPlace:
+    return lambda backend: Place(fresh_store_url(backend))

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "layers" / "hector" / "hector"
 ROOMS = [
     "model", "errors", "concurrency", "config", "stores", "agents", "history", "live", "producer", "recovery", "turns",
-    "follow", "transcript", "copies", "services", "dialects", "web", "wiring", "cli", "testing",
+    "follow", "transcript", "copies", "store_copy", "services", "dialects", "web", "wiring", "cli", "testing",
 ]  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

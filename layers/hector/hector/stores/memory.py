@@ -113,14 +113,18 @@ class MemoryStore:
         self._record(principal, session_id)
         del self._records[session_id]
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         record = self._staged.setdefault(session.id, Record.of(session))
         for turn in turns:
             task = turn.task
             record.tasks[task.id] = task
             record.nonces[task.id] = ""
             record.logs[task.id] = list(turn.events)
-            record.ended.append(task.id)
+            if task.turn:
+                record.ended.append(task.id)
+        record.summary = summary or record.summary
 
     async def unstage(self, session: Session) -> None:
         self._staged.pop(session.id, None)
