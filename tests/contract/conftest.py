@@ -9,6 +9,7 @@ from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
 from hector.testing import Bench, MakeStore, ManualClock
+from tests.contract.table import counted, table
 
 BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local"]
 
@@ -44,3 +45,17 @@ async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    results = [
+        (report.nodeid, "failed" if outcome == "error" else outcome)
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.stats.get(outcome, ())
+        if isinstance(report, pytest.TestReport)
+    ]
+    counts = counted(results, BACKENDS)
+    if counts:
+        terminalreporter.section("contract of the stores: tests passed by property and backend")
+        for line in table(counts, BACKENDS):
+            terminalreporter.write_line(line)
