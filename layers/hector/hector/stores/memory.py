@@ -67,7 +67,7 @@ class MemoryStore:
             self.keys[place] = (idempotency.fingerprint, session.id)
         if session.id not in self.records:
             record = self.staged.pop(session.id, None) or Record.of(session)
-            record.session = session
+            record.session, record.idle_until = session, session.expires_at
             self.records[session.id] = record
         return self.records[session.id].seen(self._now())
 

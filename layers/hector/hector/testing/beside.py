@@ -53,7 +53,7 @@ def drive_beside_reference(make_store: MakeStore, *, programs: int = 15, calls: 
         runner.run(store.set_up())
         try:
             run_state_machine_as_test(
-                lambda: Beside(runner, store, clock),
+                lambda: Beside(runner, store, clock),  # type: ignore[arg-type]  # any callable will do
                 settings=settings(
                     max_examples=programs,
                     stateful_step_count=calls,

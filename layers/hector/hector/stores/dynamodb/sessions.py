@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session, is_id, session_id_of
+from hector.model import Millis, Principal, Session, Summary, is_id, session_id_of
 from hector.stores.base import Clock, Idempotency, Page, StagedTurn
 from hector.stores.cursors import check_sessions_cursor
 from hector.stores.dynamodb import items, pointers
@@ -103,10 +103,14 @@ class Sessions:
                 raise NotFound.session(session_id) from None
         return await self.read_session(principal, session_id)
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         for turn in turns:
             log = items.log_rows(turn.task.id, turn.events, 0, session.last_expiry)
             await self._table.put_many([items.ended_row(turn.task, session.last_expiry), *log])
+        if summary is not None:
+            await self._table.put_many([items.summary_row(session, summary, fence=0)])
 
     async def unstage(self, session: Session) -> None:
         await self.erase(session.id)

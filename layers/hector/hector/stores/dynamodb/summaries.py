@@ -19,7 +19,7 @@ class Summaries(Turns):
         await self.check_lease(lease)
         try:
             await self._table.put(
-                items.summary_row(lease, summary),
+                items.summary_row(lease.session, summary, fence=lease.fence),
                 condition="attribute_not_exists(pk) OR (fence <= :fence AND through < :through)",
                 fence=lease.fence,
                 through=summary.through,
