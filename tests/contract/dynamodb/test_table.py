@@ -124,15 +124,15 @@ async def test_metadata_that_came_after_the_session_was_last_seen_is_read(dynamo
 
 
 @contextmanager
-def leaving_unprocessed(bench: Bench, operation: str, member: str, *, times: int) -> Iterator[None]:
-    """The engine takes the request, and leaves all of it for later, so many times."""
+def leaving_unprocessed(bench: Bench, operation: str, member: str, *, times: int | None = None) -> Iterator[None]:
+    """The engine takes the request, and leaves all of it for later, so many times (or for ever)."""
     left = times
 
     def leave(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
         nonlocal left
-        if name != operation or not left:
+        if name != operation or left == 0:
             return send(request)
-        left -= 1
+        left = None if left is None else left - 1
         assert isinstance(request.body, bytes)
         wanted = json.loads(request.body)["RequestItems"]
         return answered(request, 200, "", body={"Responses": {}, member: wanted})
@@ -184,13 +184,16 @@ async def test_unprocessed_deletes_are_asked_for_again(dynamodb: Bench) -> None:
 
 
 async def test_what_stays_unprocessed_is_given_up(dynamodb: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hector.stores.dynamodb.table._TRIES", 2)
-    await dynamodb.session()
-    with (
-        pytest.raises(StoreUnavailable),
-        leaving_unprocessed(dynamodb, "BatchGetItem", "UnprocessedKeys", times=3),
+    monkeypatch.setattr("hector.stores.dynamodb.patience.PATIENCE_SECONDS", 0.2)
+    session = await busy_session(dynamodb)
+    for operation, member, verb in (
+        ("BatchGetItem", "UnprocessedKeys", dynamodb.store.list_sessions(dynamodb.principal)),
+        ("BatchWriteItem", "UnprocessedItems", dynamodb.store.delete_session(dynamodb.principal, session.id)),
     ):
-        await dynamodb.store.list_sessions(dynamodb.principal)
+        with pytest.raises(StoreUnavailable, match="busy"), leaving_unprocessed(dynamodb, operation, member):
+            await verb
+    await dynamodb.store.unstage(session)
+    assert rows_of(dynamodb, session) == {}, "erasing is repeatable"
 
 
 async def test_more_sessions_than_one_batch_takes_are_listed(dynamodb: Bench) -> None:

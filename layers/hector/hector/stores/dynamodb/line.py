@@ -111,6 +111,7 @@ class Line(Tasks):
             if met.row.get("nonce") != nonce:
                 return None
             row = met.row
+        [row] = await self._whole([row])
         # The commit of a worker that has just begun will be refused in any case.
         await self._mark(task_id)
         return items.task_of(row)
