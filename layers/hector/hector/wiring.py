@@ -19,6 +19,7 @@ from hector.config.settings import (
     PythonLLM,
     Settings,
     StoreSettings,
+    URLStoreSettings,
 )
 from hector.errors import ConfigError
 from hector.follow import Follow
@@ -132,3 +133,7 @@ def _store(settings: StoreSettings, clock: Clock) -> Store:
             return DynamoDBStore(
                 settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
             )
+        case URLStoreSettings(backend="redis"):
+            from hector.stores.redis import RedisStore
+
+            return RedisStore(settings.url, clock=clock)
