@@ -1,4 +1,4 @@
-"""Real Redis and Valkey servers on free ports of this machine, each in a folder of its own, for as long as tests run."""
+"""Real Redis and Valkey servers on free ports of this machine, each in its own folder, for as long as tests run."""
 
 from __future__ import annotations
 
