@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import dynamodb_local as dynamodb
+from tests import redis_server
 from tests.backends import FreshPlace, FreshURL, Place, fresh_url
 
 
@@ -15,6 +16,27 @@ def dynamodb_local() -> Iterator[str]:
     """The endpoint URL of a DynamoDB Local that starts out empty."""
     with dynamodb.running() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis server that starts out empty."""
+    with redis_server.running() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_url() -> Iterator[str]:
+    """The URL of a cluster of three that starts out empty."""
+    with redis_server.running_cluster() as servers:
+        yield f"{servers[0].url}?cluster=true"
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The URL of a Valkey server that starts out empty."""
+    with redis_server.running(program=redis_server.valkey_program()) as server:
+        yield server.url.replace("redis://", "valkey://")
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,12 @@ import pytest
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
+from hector.stores.redis import RedisStore
 from hector.testing import Bench, MakeStore, ManualClock
 from tests.contract.table import counted, table
 
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local"]
+REDIS = {"redis": "redis_url", "redis-cluster": "redis_cluster_url", "valkey": "valkey_url"}
+BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", *REDIS]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -33,6 +35,9 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
+        case backend:
+            url = request.getfixturevalue(REDIS[backend])
+            yield lambda clock: RedisStore(url, clock=clock)
 
 
 @pytest.fixture

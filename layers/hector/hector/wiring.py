@@ -19,6 +19,7 @@ from hector.config.settings import (
     PythonLLM,
     Settings,
     StoreSettings,
+    URLStoreSettings,
 )
 from hector.errors import ConfigError
 from hector.follow import Follow
@@ -140,3 +141,7 @@ def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
             return DynamoDBStore(
                 settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
             )
+        case URLStoreSettings(backend="redis"):
+            from hector.stores.redis import RedisStore
+
+            return RedisStore(settings.url, clock=clock)
