@@ -14,7 +14,7 @@ from hector.stores.base import Clock, Store, system_clock
 from hector.stores.memory import MemoryStore
 from hector.wiring import open_store
 
-OUTLIVING = ("dynamodb",)
+OUTLIVING = ("dynamodb", "redis", "sqlite", "postgresql")
 """Those whose sessions outlive a process."""
 BACKENDS = ("memory", *OUTLIVING)
 PAIRS = list(itertools.product(BACKENDS, BACKENDS))
@@ -45,4 +45,11 @@ def fresh_url(backend: str, request: pytest.FixtureRequest, folder: Path) -> str
             return "memory://"
         case "dynamodb":
             return f"dynamodb://{name}?endpoint_url={request.getfixturevalue('dynamodb_local')}"
+        case "redis":
+            return f"{request.getfixturevalue('redis_url')}?prefix={name}"
+        case "sqlite":
+            return f"sqlite:///{folder / name}.db"
+        case "postgresql":
+            url: str = request.getfixturevalue("postgres_server").create_database(name)
+            return url
     raise AssertionError(f"{backend} is no backend")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import dynamodb_local as dynamodb
+from tests import postgres_server as postgres
 from tests import redis_server
 from tests.backends import FreshPlace, FreshURL, Place, fresh_url
 
@@ -37,6 +38,13 @@ def valkey_url() -> Iterator[str]:
     """The URL of a Valkey server that starts out empty."""
     with redis_server.running(program=redis_server.valkey_program()) as server:
         yield server.url.replace("redis://", "valkey://")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A PostgreSQL with an empty database; who stops it starts it again."""
+    with postgres.running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

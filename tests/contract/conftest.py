@@ -9,11 +9,12 @@ from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
 from hector.stores.redis import RedisStore
+from hector.stores.sql import SQLStore
 from hector.testing import Bench, MakeStore, ManualClock
 from tests.contract.table import counted, table
 
 REDIS = {"redis": "redis_url", "redis-cluster": "redis_cluster_url", "valkey": "valkey_url"}
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", *REDIS]
+BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", *REDIS, "sqlite", "postgresql"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -35,9 +36,18 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
+        case "sqlite":
+            yield _on_sql(request.getfixturevalue("sqlite_url"))
+        case "postgresql":
+            yield _on_sql(request.getfixturevalue("postgres_server").url)
         case backend:
             url = request.getfixturevalue(REDIS[backend])
             yield lambda clock: RedisStore(url, clock=clock)
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"
 
 
 @pytest.fixture
@@ -50,6 +60,10 @@ async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
+
+
+def _on_sql(url: str) -> MakeStore:
+    return lambda clock: SQLStore(url, clock=clock)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -145,3 +145,7 @@ def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
             from hector.stores.redis import RedisStore
 
             return RedisStore(settings.url, clock=clock)
+        case URLStoreSettings():
+            from hector.stores.sql import SQLStore
+
+            return SQLStore(settings.url, clock=clock)

@@ -8,11 +8,12 @@ from typing import Any
 
 from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session
+from hector.model import Millis, Principal, Session, Summary
 from hector.stores.base import Idempotency, Page, StagedTurn
 from hector.stores.cursors import activity_key_at
-from hector.stores.encoding import encoded, encoded_principal
+from hector.stores.encoding import dumped
 from hector.stores.redis import items
+from hector.stores.redis.encoding import encoded_principal
 from hector.stores.redis.items import Reply
 from hector.stores.redis.listing import newest
 from hector.stores.redis.records import SETTLED, Records
@@ -54,7 +55,7 @@ class Sessions(Records):
         await self._own_hot(principal, session_id)
         now, owner = self._now(), encoded_principal(principal)
         changed = "" if metadata is None else "1"
-        text = encoded(metadata) if metadata else ""
+        text = dumped(metadata) if metadata else ""
         answer = await self._run("update", session_id, now, owner, "" if ttl is None else ttl, changed, text)
         return _session_of(session_id, answer, now)
 
@@ -67,11 +68,15 @@ class Sessions(Records):
             await self._run("delete", session_id, self._now(), hot["owner"])
         await self._erase(session_id, self._keys.owner(principal))
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         for turn in turns:
             suffix, fields = items.suffix_of(turn.task.id), items.flat(items.ended_fields(turn.task))
             log = items.entries_of(turn.events)
             await self._run("stage", session.id, self._now(), suffix, turn.task.turn, len(fields), *fields, *log)
+        if summary is not None:
+            await self._run("stage_summary", session.id, self._now(), summary.text, summary.through)
 
     async def unstage(self, session: Session) -> None:
         await self._erase_tasks(session.id)
