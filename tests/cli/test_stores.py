@@ -9,9 +9,9 @@ import json
 import pytest
 
 from hector.config import store_at
-from hector.model import Principal
 from hector.stores.base import Store, system_clock
 from hector.testing.bench import Bench
+from hector.web.context import ANONYMOUS
 from hector.wiring import open_store
 from tests.backends import OUTLIVING, FreshURL
 from tests.cli.driving import XTERM, ended, hector, spawn
@@ -29,7 +29,7 @@ async def talk(url: str, sessions: int) -> None:
     class Now:
         now = property(lambda _: system_clock(), lambda *_: None)
 
-    async with Bench(lambda _: opened(url), Now(), Principal("local")) as bench:  # type: ignore[arg-type]
+    async with Bench(lambda _: opened(url), Now(), ANONYMOUS) as bench:  # type: ignore[arg-type]
         for number in range(sessions):
             session = await bench.session(ttl=3_600_000, max_age=7_200_000, metadata={"number": number})
             await bench.turn(session, f"Hello {number}")
@@ -85,7 +85,7 @@ def test_a_running_turn_is_named(fresh_store_url: FreshURL) -> None:
         class Now:
             now = property(lambda _: system_clock(), lambda *_: None)
 
-        async with Bench(lambda _: opened(one), Now(), Principal("local")) as bench:  # type: ignore[arg-type]
+        async with Bench(lambda _: opened(one), Now(), ANONYMOUS) as bench:  # type: ignore[arg-type]
             session = await bench.session(ttl=3_600_000, max_age=7_200_000)
             return (await bench.claimed(session, lease=600_000)).task_id
 
