@@ -1,0 +1,31 @@
+"""The Lua scripts, each with what they share in front of it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from hector.stores.redis.items import FIELDS, NUMBERS
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+class Script(NamedTuple):
+    text: str
+    sha: str
+
+
+@functools.cache
+def script(name: str) -> Script:
+    text = f"{_table('FIELDS', FIELDS)}\n{_table('NUMBERS', NUMBERS)}\n{_read('common')}\n{_read(name)}"
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _table(name: str, words: tuple[str, ...]) -> str:
+    return f"local {name} = {{{', '.join(repr(word) for word in words)}}}"
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
