@@ -1,4 +1,4 @@
-"""Several server processes on one DynamoDB table: resume elsewhere, cancel from elsewhere, survive a crash."""
+"""Several server processes on one engine: resume elsewhere, cancel from elsewhere, survive a crash."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ from tests.support import Frame, frames
 Servers = tuple[HectorServer, HectorServer]
 
 
-@pytest.fixture(scope="module")
-def store_url(dynamodb_local: str) -> str:
+@pytest.fixture(scope="module", params=["dynamodb", "redis", "redis-cluster"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    if request.param != "dynamodb":
+        url: str = request.getfixturevalue({"redis": "redis_url", "redis-cluster": "redis_cluster_url"}[request.param])
+        return url
+    dynamodb_local: str = request.getfixturevalue("dynamodb_local")
+
     async def create() -> None:
         store = DynamoDBStore("processes", endpoint_url=dynamodb_local)
         await store.create_table()

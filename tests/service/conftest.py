@@ -7,13 +7,19 @@ import pytest
 from hector.stores.base import Store
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
+from hector.stores.redis import RedisStore
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture(params=["memory", "dynamodb", "redis"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """Each store that a turn may run on, on its real engine."""
     if request.param == "memory":
         yield MemoryStore()
+        return
+    if request.param == "redis":
+        redis = RedisStore(request.getfixturevalue("redis_url"))
+        yield redis
+        await redis.aclose()
         return
     dynamodb = DynamoDBStore("service", endpoint_url=request.getfixturevalue("dynamodb_local"))
     await dynamodb.create_table()

@@ -50,7 +50,7 @@ def translated(error: Exception, place: Place) -> StoreUnavailable:
             return StoreUnavailable(f"{place.shown} is full: raise its maxmemory, or let `hector store sweep` run.")
         case "ReadOnlyError":
             return StoreUnavailable(f"{place.shown} is a replica that takes no writes: name the primary in {SETTING}.")
-    if message.startswith(("NOAUTH", "WRONGPASS")):
+    if message.startswith(("NOAUTH", "WRONGPASS")) or "unauthenticated" in message:
         return StoreUnavailable(f"{place.shown} asks for a user and password: put them into the URL in {SETTING}.")
     if message.startswith("MISCONF"):
         return StoreUnavailable(f"{place.shown} takes no writes because it cannot save to its disk: see its log.")
