@@ -26,7 +26,7 @@ def store_url(request: pytest.FixtureRequest) -> str:
 
     async def create() -> None:
         store = DynamoDBStore("processes", endpoint_url=dynamodb_local)
-        await store.create_table()
+        await store.set_up()
         await store.aclose()
 
     asyncio.run(create())

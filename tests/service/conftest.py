@@ -22,6 +22,6 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         await redis.aclose()
         return
     dynamodb = DynamoDBStore("service", endpoint_url=request.getfixturevalue("dynamodb_local"))
-    await dynamodb.create_table()
+    await dynamodb.set_up()
     yield dynamodb
     await dynamodb.aclose()
