@@ -107,6 +107,15 @@ local function place(line, suffix)
   end
 end
 
+local function leave_line(hot, suffix)
+  local line = waiting(hot)
+  local found = place(line, suffix)
+  if not found then return end
+  table.remove(line, found)
+  set_line(hot, line)
+  save(hot, 'line')
+end
+
 -- Tells those who block on the session that a task's state has changed.
 local function wake(hot, suffix)
   redis.call('XADD', base .. ':wake', 'MAXLEN', '1', '*', 't', suffix)
