@@ -11,7 +11,7 @@ from hector.errors import NotFound
 from hector.model import Event, TaskState
 from hector.stores.base import LogPage, Outcome, Store
 from hector.stores.redis import connection
-from hector.testing.bench import DONE, LEASE, Bench, done, nonce, pieces
+from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
 LONG = 60_000
 """Far longer than the test may take: who waits for it to end fails."""
@@ -101,23 +101,6 @@ async def test_an_end_between_the_look_and_the_wait_is_not_missed(
     async with asyncio.timeout(5):
         page = await reader.read_events(redis.principal, lease.task_id, after=0, wait=LONG)
     assert not page.open
-
-
-async def test_nobody_waits_for_what_is_there_or_will_never_come(redis: Bench) -> None:
-    session = await redis.session()
-    lease = await redis.claimed(session)
-    lease = await redis.store.append_events(lease, pieces(1, 2), extend=LEASE)
-
-    async def read(after: int) -> LogPage:
-        async with asyncio.timeout(5):
-            return await redis.store.read_events(redis.principal, lease.task_id, after=after, wait=LONG)
-
-    assert (await read(1)).events == pieces(2, 2)
-    redis.clock.now = lease.until
-    assert (await read(2)).lost
-    await redis.ended(await redis.claim(await redis.store.read_task(redis.principal, lease.task_id)), done(2))
-    assert not (await read(2)).open
-    assert (await read(10**30)).events == []
 
 
 async def test_a_wait_ends_with_the_lease_so_that_a_lost_turn_is_seen(redis: Bench) -> None:
