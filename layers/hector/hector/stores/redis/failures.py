@@ -27,6 +27,8 @@ def passes(error: Exception, place: Place) -> bool:
         return place.cluster
     if type(error).__name__ == "RedisClusterException":
         return "cluster mode" not in message.lower()
+    if "non local key" in message:  # of a listing, while its slot is being moved
+        return place.cluster
     return type(error).__name__ in _CLASSES or message.startswith(_PASSING) or isinstance(error, OSError)
 
 

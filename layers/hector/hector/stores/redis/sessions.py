@@ -71,7 +71,9 @@ class Sessions(Records):
         for turn in turns:
             suffix, fields = items.suffix_of(turn.task.id), items.flat(items.ended_fields(turn.task))
             log = items.entries_of(turn.events)
-            await self._run("stage", session.id, self._now(), suffix, turn.task.turn, len(fields), *fields, *log)
+            await self._run(
+                "stage", session.id, self._now(), suffix, turn.task.turn, len(fields), *fields, *log, suffix=suffix
+            )
 
     async def unstage(self, session: Session) -> None:
         await self._erase_tasks(session.id)
