@@ -49,7 +49,9 @@ def translated(error: Exception, place: Place) -> StoreUnavailable:
         case "RedisClusterException" if "cluster mode" in message.lower():
             return StoreUnavailable(f"{place.shown} is no cluster: take cluster=true out of {SETTING}.")
         case "OutOfMemoryError":
-            return StoreUnavailable(f"{place.shown} is full: raise its maxmemory, or let `hector store sweep` run.")
+            return StoreUnavailable(
+                f"{place.shown} is full: raise its maxmemory, or shorten sessions.ttl and sessions.max_age."
+            )
         case "ReadOnlyError":
             return StoreUnavailable(f"{place.shown} is a replica that takes no writes: name the primary in {SETTING}.")
     if message.startswith(("NOAUTH", "WRONGPASS")) or "unauthenticated" in message:

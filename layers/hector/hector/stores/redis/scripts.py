@@ -20,7 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "history": ("turns",),
     "leave": ("task", "wake"),
     "line_up": ("task",),
-    "release": ("task", "wake"),
+    "release": ("task", "log", "wake"),
     "stage": ("task", "log", "tasks", "turns"),
     "submit": ("task", "tasks", "keys"),
     "task": ("task",),

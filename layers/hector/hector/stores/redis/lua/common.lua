@@ -3,7 +3,7 @@
 -- Nothing is written before a script is sure: a script is not undone when it fails. What it looks at is among KEYS, so
 -- that a cluster in which the slot is being moved refuses the whole of it (TRYAGAIN), and no key seems to be missing.
 local base, now = KEYS[1], tonumber(ARGV[1])
-local GRACE, DAY, TOMBSTONE = 60000, 86400000, 5000
+local MINUTE, DAY = 60000, 86400000
 
 local function text(number)
   return string.format('%.0f', number)
@@ -52,7 +52,7 @@ local function rest(hot, key)
 end
 
 local function keep_rest(hot)
-  for _, part in ipairs({':tasks', ':turns', ':keys', ':wake'}) do rest(hot, base .. part) end
+  for _, part in ipairs({':tasks', ':turns', ':keys'}) do rest(hot, base .. part) end
   for _, suffix in ipairs(redis.call('ZRANGE', base .. ':tasks', 0, -1)) do
     rest(hot, task_key(suffix))
     rest(hot, log_key(suffix))
@@ -61,7 +61,7 @@ end
 
 -- The hot record goes first. A turn that runs on for a day beyond the last expiry takes the rest along.
 local function keep_hot(hot)
-  local last = expires_at(hot) + GRACE
+  local last = expires_at(hot) + MINUTE
   if last > hot.kept then
     hot.kept = last + DAY
     save(hot, 'kept')
@@ -117,10 +117,16 @@ local function leave_line(hot, suffix)
   save(hot, 'line')
 end
 
--- Tells those who block on the session that a task's state has changed.
-local function wake(hot, suffix)
+-- Tells those who block on the session that a task's state has changed. Nobody blocks for longer than this is kept; it
+-- is kept when the session is deleted, too.
+local function wake(suffix)
   redis.call('XADD', base .. ':wake', 'MAXLEN', '1', '*', 't', suffix)
-  rest(hot, base .. ':wake')
+  redis.call('PEXPIRE', base .. ':wake', MINUTE)
+end
+
+-- While it grows, a stream takes 4 KB at least; its copy takes what it needs.
+local function shrink(log)
+  if redis.call('COPY', log, log .. ':copy', 'REPLACE') == 1 then redis.call('RENAME', log .. ':copy', log) end
 end
 
 -- The tasks of a listing. One that is not there has just been moved to another node of a cluster: all are asked again.

@@ -12,6 +12,6 @@ if hot.open == suffix then
 else
   if not terminal(state) then redis.call('HSET', task, 'nonce', nonce, unpack(ARGV, 6)) end
   leave_line(hot, suffix)
-  wake(hot, suffix)
+  wake(suffix)
 end
 return {'ok', hot.open, redis.call('HGETALL', task)}
