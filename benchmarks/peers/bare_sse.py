@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from benchmarks.probe import Probe
+from benchmarks.probe import probe as probed
 from hector.dialects.native import event_frame
 from hector.model import Event, EventKind, new_session_id, new_task_id
+from hector.services import HEARTBEAT_SECONDS
+from hector.web.sse import HEARTBEAT, OPENING
 
 app = FastAPI()
 TASK_ID = new_task_id(new_session_id(), 1_800_000_000_000)
@@ -22,11 +28,50 @@ class Flood(BaseModel):
 
 @app.post("/flood")
 async def flood(body: Flood) -> StreamingResponse:
-    for number in range(len(FRAMES) + 1, body.events + 1):
+    _prepare(body.events)
+    return _stream(_frames(body.events))
+
+
+@app.post("/silence")
+async def silence() -> StreamingResponse:
+    return _stream(_heartbeats())
+
+
+@app.post("/ticks")
+async def ticks() -> StreamingResponse:
+    _prepare(1)
+    return _stream(_ticks())
+
+
+@app.get("/probe")
+async def probe(seconds: float) -> Probe:
+    return await probed(seconds)
+
+
+def _prepare(events: int) -> None:
+    for number in range(len(FRAMES) + 1, events + 1):
         FRAMES.append(event_frame(TASK_ID, Event(number, EventKind.MESSAGE, " tok")))
-    return StreamingResponse(_frames(body.events), media_type="text/event-stream")
+
+
+def _stream(content: AsyncIterator[str] | AsyncIterator[bytes]) -> StreamingResponse:
+    return StreamingResponse(content, media_type="text/event-stream")
 
 
 async def _frames(events: int) -> AsyncIterator[str]:
     for frame in FRAMES[:events]:
         yield frame
+
+
+async def _heartbeats() -> AsyncIterator[bytes]:
+    yield OPENING
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        yield HEARTBEAT
+
+
+async def _ticks() -> AsyncIterator[bytes]:
+    yield OPENING
+    await asyncio.sleep(random.random())
+    while True:
+        yield FRAMES[0].encode()
+        await asyncio.sleep(1)
