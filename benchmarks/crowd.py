@@ -116,6 +116,11 @@ async def answer(port: int, path: str, body: object = None) -> Any:
         return response.raise_for_status().json()
 
 
+def said(text: str) -> dict[str, Any]:
+    """The body that sends this to an agent."""
+    return {"message": {"role": "user", "parts": [{"type": "text", "text": text}]}}
+
+
 def allow_many_files() -> None:
     """For this process and the servers that it starts: a stream is a file on both sides."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.crowd import Stream, allow_many_files, answer, crowd
+from benchmarks.crowd import Stream, allow_many_files, answer, crowd, said
 from benchmarks.probe import Probe
 from benchmarks.report import Row
 from benchmarks.servers import free_port, hector, serving, uvicorn
@@ -100,7 +100,7 @@ def _ours(kind: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         with serving(hector(port, Path(folder)), port):
-            yield Server(port, f"/agents/{kind}/message/stream", _said("Go."), partial(_probe_by_agent, port))
+            yield Server(port, f"/agents/{kind}/message/stream", said("Go."), partial(_probe_by_agent, port))
 
 
 @contextlib.contextmanager
@@ -111,13 +111,9 @@ def _peer(kind: str) -> Iterator[Server]:
 
 
 async def _probe_by_agent(port: int, seconds: float) -> Probe:
-    task = await answer(port, "/agents/probe/message/send", _said(str(seconds)))
+    task = await answer(port, "/agents/probe/message/send", said(str(seconds)))
     return Probe(**json.loads(task["output"]["content"]))
 
 
 async def _probe_by_route(port: int, seconds: float) -> Probe:
     return Probe(**await answer(port, f"/probe?seconds={seconds}"))
-
-
-def _said(text: str) -> object:
-    return {"message": {"role": "user", "parts": [{"type": "text", "text": text}]}}

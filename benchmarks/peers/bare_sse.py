@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from hector.web.sse import HEARTBEAT, OPENING
 app = FastAPI()
 TASK_ID = new_task_id(new_session_id(), 1_800_000_000_000)
 FRAMES: list[str] = []
+_released = asyncio.Event()
 
 
 class Flood(BaseModel):
@@ -43,6 +45,20 @@ async def ticks() -> StreamingResponse:
     return _stream(_ticks())
 
 
+@app.post("/held")
+async def held(body: Flood) -> StreamingResponse:
+    _prepare(body.events)
+    return _stream(_held(body.events))
+
+
+@app.post("/release")
+async def release() -> dict[str, int]:
+    global _released
+    _released.set()
+    _released = asyncio.Event()
+    return {"at": time.perf_counter_ns()}
+
+
 @app.get("/probe")
 async def probe(seconds: float) -> Probe:
     return await probed(seconds)
@@ -58,6 +74,13 @@ def _stream(content: AsyncIterator[str] | AsyncIterator[bytes]) -> StreamingResp
 
 
 async def _frames(events: int) -> AsyncIterator[str]:
+    for frame in FRAMES[:events]:
+        yield frame
+
+
+async def _held(events: int) -> AsyncIterator[str]:
+    yield OPENING.decode()
+    await _released.wait()
     for frame in FRAMES[:events]:
         yield frame
 
