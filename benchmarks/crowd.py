@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import re
-import resource
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -18,7 +17,6 @@ import httpx
 
 from benchmarks.reader import DATA, request
 
-FILES = 8_192
 AT_ONCE = 50
 PATIENCE_SECONDS = 60
 _LOCATION = re.compile(rb"\r\ncontent-location: http://[^/]+(/\S+)", re.IGNORECASE)
@@ -119,10 +117,3 @@ async def answer(port: int, path: str, body: object = None) -> Any:
 def said(text: str) -> dict[str, Any]:
     """The body that sends this to an agent."""
     return {"message": {"role": "user", "parts": [{"type": "text", "text": text}]}}
-
-
-def allow_many_files() -> None:
-    """For this process and the servers that it starts: a stream is a file on both sides."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else min(FILES, hard), hard))

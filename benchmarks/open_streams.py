@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.crowd import Stream, allow_many_files, answer, crowd, said
+from benchmarks.crowd import Stream, answer, crowd, said
 from benchmarks.probe import Probe
 from benchmarks.report import Row
 from benchmarks.servers import free_port, hector, serving, uvicorn
+from hector.cli.serve import allow_open_files
 
 STREAMS = 1_000
 WARM_UP = 30
@@ -47,7 +48,7 @@ class Measured:
 
 
 def measure(*, quick: bool = False) -> list[Row]:
-    allow_many_files()
+    allow_open_files()  # here, and by inheritance in the servers
     rounds, seconds = (1, 4.0) if quick else (3, 6.0)
     return [row for kind in KINDS for row in _rows(kind, rounds, seconds)]
 

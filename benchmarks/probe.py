@@ -14,13 +14,14 @@ INTERVAL_SECONDS = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`lag` is how late the event loop calls back, in milliseconds: median and 99th percentile.
+    """`lag` is how late the event loop calls back, in milliseconds: median, 99th percentile, and worst.
 
     `cpu` is the share of one core that the process takes; `rss` its resident memory in bytes.
     """
 
     lag_p50: float
     lag_p99: float
+    lag_max: float
     cpu: float
     rss: int
 
@@ -39,7 +40,7 @@ async def probe(seconds: float) -> Probe:
             due += INTERVAL_SECONDS
     lags.sort()
     cpu = time.process_time() - cpu
-    return Probe(lags[len(lags) // 2], lags[len(lags) * 99 // 100], cpu / (loop.time() - began), _resident_bytes())
+    return Probe(lags[len(lags) // 2], lags[len(lags) * 99 // 100], lags[-1], cpu / (loop.time() - began), _resident_bytes())
 
 
 def _resident_bytes() -> int:

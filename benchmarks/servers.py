@@ -42,10 +42,11 @@ def uvicorn(app: str, port: int, python: str = sys.executable) -> list[str]:
 def serving(command: list[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[None]:
     """Raises RuntimeError if the server ends, or does not listen in time.
 
-    Settings of ours that the shell has do not reach it: what is measured is what `environment` says.
+    What is measured is the package of this checkout, with no settings but those of `environment`.
     """
-    own = {name: value for name, value in os.environ.items() if not name.startswith("HECTOR_")}
-    process = subprocess.Popen(command, cwd=PROJECT, env={**own, **(environment or {})}, stdout=subprocess.DEVNULL)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("HECTOR_")}
+    variables |= {"PYTHONPATH": str(PROJECT / "layers/hector"), **(environment or {})}
+    process = subprocess.Popen(command, cwd=PROJECT, env=variables, stdout=subprocess.DEVNULL)
     try:
         _wait_until_listening(process, port)
         yield
