@@ -32,11 +32,10 @@ async def silence(_: Turn) -> None:
 
 
 async def ticks(_: Turn) -> AsyncIterator[str]:
-    """A small token a second, without end; no two turns in step."""
-    await asyncio.sleep(random.random())
+    """A small token a second on the average, without end; turns that a slow moment brought into step fall out of it."""
     while True:
+        await asyncio.sleep(random.uniform(0.5, 1.5))
         yield " tok"
-        await asyncio.sleep(1)
 
 
 async def probe(turn: Turn) -> str:

@@ -22,10 +22,16 @@ app = FastAPI()
 TASK_ID = new_task_id(new_session_id(), 1_800_000_000_000)
 FRAMES: list[str] = []
 _released = asyncio.Event()
+_followers: list[asyncio.Queue[str]] = []
 
 
 class Flood(BaseModel):
     events: int
+
+
+class Broadcast(BaseModel):
+    events: int
+    seconds: float
 
 
 @app.post("/flood")
@@ -59,6 +65,27 @@ async def release() -> dict[str, int]:
     return {"at": time.perf_counter_ns()}
 
 
+@app.post("/follow")
+async def follow() -> StreamingResponse:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    _followers.append(queue)
+    return _stream(_queued(queue))
+
+
+@app.post("/broadcast")
+async def broadcast(body: Broadcast) -> dict[str, int]:
+    """To all that follow: as many frames, so many seconds apart, each with the moment at which it was made."""
+    for number in range(1, body.events + 1):
+        frame = event_frame(TASK_ID, Event(number, EventKind.MESSAGE, str(time.perf_counter_ns())))
+        for queue in _followers:
+            queue.put_nowait(frame)
+        await asyncio.sleep(body.seconds)
+    for queue in _followers:
+        queue.put_nowait("")
+    _followers.clear()
+    return {"events": body.events}
+
+
 @app.get("/probe")
 async def probe(seconds: float) -> Probe:
     return await probed(seconds)
@@ -85,6 +112,12 @@ async def _held(events: int) -> AsyncIterator[str]:
         yield frame
 
 
+async def _queued(queue: asyncio.Queue[str]) -> AsyncIterator[str]:
+    yield OPENING.decode()
+    while frame := await queue.get():
+        yield frame
+
+
 async def _heartbeats() -> AsyncIterator[bytes]:
     yield OPENING
     while True:
@@ -94,7 +127,6 @@ async def _heartbeats() -> AsyncIterator[bytes]:
 
 async def _ticks() -> AsyncIterator[bytes]:
     yield OPENING
-    await asyncio.sleep(random.random())
     while True:
+        await asyncio.sleep(random.uniform(0.5, 1.5))
         yield FRAMES[0].encode()
-        await asyncio.sleep(1)
