@@ -47,6 +47,17 @@ async def test_a_reader_that_is_slow_is_told_of_no_silence_and_loses_nothing() -
     assert told == [[event(number)] for number in range(1, 6)]
 
 
+async def test_it_ends_when_its_time_is_over() -> None:
+    async def batches() -> AsyncGenerator[Sequence[Event], None]:
+        yield [event(1)]
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        told = [batch async for batch in or_silence(batches(), 10, 0.02)]
+        assert told == [[event(1)], None]
+        assert [batch async for batch in or_silence(batches(), 10, 0)] == []
+
+
 async def test_a_failure_comes_after_what_was_read_before_it() -> None:
     async def batches() -> AsyncGenerator[Sequence[Event], None]:
         yield [event(1)]
