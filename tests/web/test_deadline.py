@@ -34,8 +34,8 @@ class Context:
 
 def on_lambda(app: ASGIApp, milliseconds: int) -> ASGIApp:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        scope |= {"aws.context": Context(milliseconds), "aws.event": {"requestContext": {"authorizer": {}}}}
-        scope["aws.event"]["requestContext"]["authorizer"] = {"principalId": ALICE.subject}
+        scope["aws.context"] = Context(milliseconds)
+        scope["aws.event"] = {"requestContext": {"authorizer": {"principalId": ALICE.subject}}}
         await app(scope, receive, send)
 
     return call
