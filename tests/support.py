@@ -17,30 +17,18 @@ from hector.agents.base import Agent
 from hector.agents.builtin import BuiltinAgent
 from hector.agents.python import PythonAgent
 from hector.config.settings import DEFAULTS, Settings
-from hector.model import Event, Message, Millis, Principal, Role, Task
+from hector.model import Event, Millis, Principal, Task
+from hector.queues.base import WorkQueue
 from hector.services import Services
-from hector.stores.base import Store
+from hector.stores.base import Store, system_clock
+from hector.testing.bench import said
+from hector.testing.clock import ManualClock
 from hector.wiring import build
+
+__all__ = ["ManualClock", "said"]
 
 ALICE = Principal("alice")
 BOB = Principal("bob")
-
-
-class ManualClock:
-    """Time that moves when a test says so."""
-
-    def __init__(self, now: Millis = 1_800_000_000_000) -> None:
-        self.now = now
-
-    def __call__(self) -> Millis:
-        return self.now
-
-    def advance(self, *, seconds: float) -> None:
-        self.now += round(seconds * 1000)
-
-
-def said(text: str) -> Message:
-    return Message.of(Role.USER, text)
 
 
 def services_with(
@@ -48,12 +36,13 @@ def services_with(
     *,
     agent: Agent | Callable[..., Any] | None = None,
     clock: Callable[[], Millis] | None = None,
+    queue: WorkQueue | None = None,
     heartbeat: float = 10.0,
     **settings: Any,
 ) -> Services:
     """Services of the embedded defaults without delays; every agent is `agent`, if one is given."""
     checked = Settings.model_validate({**DEFAULTS, "llms": {"builtin": {"type": "builtin"}}, **settings})
-    services = build(checked, store=store, heartbeat=heartbeat, **({"clock": clock} if clock else {}))
+    services = build(checked, store=store, queue=queue, heartbeat=heartbeat, clock=clock or system_clock)
     if agent is None:
         chosen: Agent = BuiltinAgent()
     elif callable(agent):

@@ -88,6 +88,7 @@ def test_what_only_a_developer_needs_is_left_out(layers: Path, tmp_path: Path) -
     assert (package / "wiring.py").exists()
     assert not (package / "emulator").exists()
     assert not (package / "cli").exists()
+    assert not (package / "testing").exists()
     target = build_layer.Target.read(built.ROOT / "layers" / "targets" / "python3.13-arm64")
     with pytest.raises(build_layer.BuildError, match="--without nothing: response_streaming has no such folder"):
         build_layer.build(built.ROOT / "layers" / "response_streaming", target, tmp_path / "out", [], [], ("nothing",))

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from hector.errors import NotFound
 from hector.live import LiveLogs
-from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, terminal_event
+from hector.model import Event, EventKind, Millis, Principal, Task, TaskError, TaskState, terminal_event
 from hector.recovery import WORKER_LOST, Recovery
 from hector.stores.base import Store
 
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.3
+_WAIT: Millis = 1_000
+"""For so long a store that can be told of new events waits for them; that it has, shows in the time that it took."""
 
 
 class Follow:
@@ -27,7 +29,7 @@ class Follow:
         task = await self._store.read_task(principal, task_id)
         if not task.state.terminal and self._live.get(task_id) is None:
             page = await self._store.read_events(principal, task_id, after=0, limit=1)
-            if page.lost or (not page.open and self._recovery.is_orphan(task)):
+            if page.lost or (not page.open and not page.waiting and self._recovery.is_orphan(task)):
                 await self._recovery.close(principal, task_id)
                 task = await self._store.read_task(principal, task_id)
         return task
@@ -49,9 +51,10 @@ class Follow:
                 cursor = batch[-1].number
             task = log.task or task
         try:
-            delay = _FIRST_POLL_SECONDS
+            loop, delay = asyncio.get_running_loop(), _FIRST_POLL_SECONDS
             while not task.state.terminal or cursor < task.last_event:
-                page = await self._store.read_events(principal, task.id, after=cursor)
+                asked = loop.time()
+                page = await self._store.read_events(principal, task.id, after=cursor, wait=_WAIT)
                 if page.events:
                     yield page.events
                     cursor = page.events[-1].number
@@ -59,10 +62,10 @@ class Follow:
                 elif task.state.terminal:
                     break
                 else:
-                    if page.lost or not page.open:
+                    if page.lost or not (page.open or page.waiting):
                         task = await self.task(principal, task.id)
                     if not task.state.terminal:
-                        await asyncio.sleep(delay)
+                        await asyncio.sleep(max(0.0, asked + delay - loop.time()))
                         delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
         except NotFound:
             task = replace(_erased(task), last_event=cursor)

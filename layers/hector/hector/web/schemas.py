@@ -83,7 +83,14 @@ SCHEMAS: dict[str, Any] = {
             "turns": 2,
             "metadata": {"plan": "gold"},
         },
-        optional={"openTaskId": {"type": "string", "description": "The task that keeps the session busy"}},
+        optional={
+            "openTaskId": {"type": "string", "description": "The task that is running"},
+            "waitingTaskIds": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "The tasks that wait for their turn, the next one first",
+            },
+        },
         sessionId=_TEXT,
         agentId=_TEXT,
         status={"enum": ["active", "busy"], "type": "string"},
@@ -229,7 +236,7 @@ ERRORS: dict[int, tuple[str, str, str, dict[str, str]]] = {
         f"The session is busy with task '{_TASK_ID}'. Wait for it to end, cancel it, or follow its stream.",
         {"taskId": _TASK_ID},
     ),
-    413: ("Too large", "input_too_large", "The body is larger than 262,144 bytes.", {}),
+    413: ("Too large", "input_too_large", "The body is larger than 4,194,304 bytes.", {}),
     422: (
         "The idempotency key stands for another request",
         "idempotency_key_reused",

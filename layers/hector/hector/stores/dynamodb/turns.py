@@ -13,13 +13,14 @@ from hector.errors import IdempotencyKeyReused, LeaseLost, LostTurn, NotFound, S
 from hector.model import Event, Millis, Principal, Task, TaskState, session_id_of
 from hector.stores.base import Clock, Idempotency, Lease, Outcome, Submitted
 from hector.stores.cursors import activity_key_at
-from hector.stores.dynamodb import items
+from hector.stores.dynamodb import items, overflow
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import ALIVE, Sessions, remember
 from hector.stores.dynamodb.table import Table
 
-_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND {ALIVE}"
+_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND attribute_not_exists(waiting[0]) AND {ALIVE}"
+_NEXT = f"owner_key = :owner AND attribute_not_exists(open_task) AND waiting[0] IN (:task, :rude) AND {ALIVE}"
 _LOST = f"owner_key = :owner AND open_task = :task AND lease_until <= :now AND {ALIVE}"
 _HELD = f"open_task = :task AND fence = :fence AND {ALIVE}"
 _UNFENCED = "task_state = :submitted AND (attribute_not_exists(fence) OR fence <= :fence)"
@@ -28,6 +29,7 @@ _TAKE = (
     "SET open_task = :task, lease_until = :until, lease_nonce = :nonce, activity = :activity, "
     "idle_until = :now + idle_ms, #ttl = :until_s + keep ADD fence :one"
 )
+_LEAVE = " REMOVE waiting[0]"
 _RENEW = "SET lease_until = :until, #ttl = :until_s + keep"
 _GIVE_BACK = "SET idle_until = :now + idle_ms, #ttl = :now_s + keep{turns} REMOVE open_task, lease_until, lease_nonce"
 
@@ -42,13 +44,15 @@ class Turns(Sessions):
         pointer: str | None = None
         if idempotency is not None:
             # The pointer first: whoever finds it without its task, after a crash, records the task under that id.
-            task, pointer = await self._pointed_to(task, idempotency, last_expiry)
+            task, pointer, is_new = await self._pointed_to(task, idempotency, last_expiry)
+            if not is_new and (row := await self._table.get(items.task_key(task.id))):
+                return await self._submitted(row, nonce)
         try:
-            await self._table.put(
-                items.task_row(task, nonce, last_expiry, pointer), condition="attribute_not_exists(pk)"
+            await self._put(
+                items.task_row(task, nonce, last_expiry, pointer), nonce, condition="attribute_not_exists(pk)"
             )
         except ConditionFailed as met:
-            return Submitted(items.task_of(met.row), created=met.row["nonce"] == nonce)
+            return await self._submitted(met.row, nonce)
         return Submitted(task, created=True)
 
     async def discard(self, task: Task, *, nonce: str) -> None:
@@ -73,6 +77,7 @@ class Turns(Sessions):
             )
         except ConditionFailed:
             return
+        await self._table.delete_many(overflow.keys_of(row))
 
     async def claim(
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
@@ -97,9 +102,11 @@ class Turns(Sessions):
                 **_held(lease, now),
             )
             for row in items.log_rows(lease.task_id, events, lease.fence, lease.session.last_expiry):
-                await self._table.put(row, condition="attribute_not_exists(pk) OR fence <= :fence", fence=lease.fence)
+                await self._put(
+                    row, str(lease.fence), condition="attribute_not_exists(pk) OR fence <= :fence", fence=lease.fence
+                )
         except ConditionFailed:
-            raise _lost(lease) from None
+            raise lost(lease) from None
         return items.lease_of(hot, lease.session.metadata, now)
 
     async def check_lease(self, lease: Lease) -> Lease:
@@ -107,7 +114,7 @@ class Turns(Sessions):
         hot = await self._table.get(items.hot_key(lease.session.id))
         held = hot is not None and (hot["fence"], items.open_task_id(hot)) == (lease.fence, lease.task_id)
         if hot is None or not held or items.expires_at(hot) <= now:
-            raise _lost(lease)
+            raise lost(lease)
         return items.lease_of(hot, lease.session.metadata, now)
 
     async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
@@ -121,9 +128,13 @@ class Turns(Sessions):
             "fence": lease.fence,
             **items.outcome_values(outcome),
         }
+        key = items.task_key(lease.task_id)
+        values, parts = overflow.moved_out(key, values, nonce, items.far(lease.session.last_expiry))
+        if parts:
+            await self._table.put_many(parts)
         try:
             row = await self._table.update(
-                items.task_key(lease.task_id),
+                key,
                 "SET " + ", ".join(f"{name} = :{name}" for name in values),
                 condition=_UNFENCED,
                 submitted=TaskState.SUBMITTED,
@@ -132,6 +143,7 @@ class Turns(Sessions):
         except ConditionFailed as met:
             row = self._committed(lease, met.row, nonce)
         remember(self._ended, lease.task_id, int(row["turn"]))
+        [row] = await self._whole([row])
         return items.task_of(row)
 
     async def release(self, lease: Lease) -> None:
@@ -150,16 +162,22 @@ class Turns(Sessions):
         except ConditionFailed:
             return
 
-    async def _pointed_to(self, task: Task, idempotency: Idempotency, last_expiry: Millis) -> tuple[Task, str]:
-        """The task with the id that the key stands for, and the sort key of the pointer that says so."""
+    async def _submitted(self, row: Row, nonce: str) -> Submitted:
+        [row] = await self._whole([row])
+        return Submitted(items.task_of(row), created=row["nonce"] == nonce)
+
+    async def _pointed_to(self, task: Task, idempotency: Idempotency, last_expiry: Millis) -> tuple[Task, str, bool]:
+        """The task with the id that the key stands for, the sort key of the pointer that says so, and if it is new."""
         pointer = items.pointer_row(task, idempotency, last_expiry)
         try:
             await self._table.put(pointer, condition="attribute_not_exists(pk)")
+            is_new = True
         except ConditionFailed as met:
             if met.row["fingerprint"] != idempotency.fingerprint:
                 raise IdempotencyKeyReused.key(idempotency.key) from None
             task = replace(task, id=f"{task.session_id}-{met.row['target']}")
-        return task, pointer["sk"]
+            is_new = False
+        return task, pointer["sk"], is_new
 
     async def _turn_of(self, task_id: str) -> int:
         """The number of the turn, 0 if it has not ended."""
@@ -170,17 +188,20 @@ class Turns(Sessions):
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool
     ) -> Row:
         """The hot record with the lease taken. Only a takeover takes more than one write."""
-        key, owner, suffix = items.hot_key(session_id), items.owner_key(principal), items.suffix_of(task_id)
-        condition = _FREE
+        key, owner, (polite, rude) = items.hot_key(session_id), items.owner_key(principal), items.line_entries(task_id)
+        # A guess: what is met instead says better.
+        settled = self._settled.get(session_id)
+        condition = _NEXT if settled and settled.has_line else _FREE
         while True:
             now = self._now()
             try:
                 hot = await self._table.update(
                     key,
-                    _TAKE,
+                    _TAKE + (_LEAVE if condition is _NEXT else ""),
                     condition=condition,
                     owner=owner,
-                    task=suffix,
+                    task=polite,
+                    **({"rude": rude} if condition is _NEXT else {}),
                     now=now,
                     until=now + lease,
                     until_s=items.seconds(now + lease),
@@ -188,7 +209,7 @@ class Turns(Sessions):
                     activity=activity_key_at(now, session_id),
                     one=1,
                 )
-                if condition is _FREE:
+                if condition is not _LOST:
                     return hot
             except ConditionFailed as met:
                 hot = met.row
@@ -196,7 +217,10 @@ class Turns(Sessions):
                     raise NotFound.session(session_id) from None
                 open_task = items.open_task_id(hot)
                 if open_task is None:
-                    condition = _FREE
+                    waiting = items.waiting_ids(hot)
+                    if waiting and waiting[0] != task_id:
+                        raise SessionBusy(waiting[0]) from None
+                    condition = _NEXT if waiting else _FREE
                     continue
                 if hot["lease_until"] <= now:
                     if open_task != task_id or not takeover:
@@ -226,7 +250,7 @@ class Turns(Sessions):
         if not row:
             raise NotFound.task(lease.task_id)
         if row.get("fence", 0) > lease.fence:
-            raise _lost(lease)
+            raise lost(lease)
         if row["nonce"] != nonce:
             raise TaskClosed(f"Task {lease.task_id!r} is already {row['task_state']}.")
         return row
@@ -236,5 +260,5 @@ def _held(lease: Lease, now: Millis) -> dict[str, str | int]:
     return {"task": items.suffix_of(lease.task_id), "fence": lease.fence, "now": now}
 
 
-def _lost(lease: Lease) -> LeaseLost:
+def lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"The lease on task {lease.task_id!r} has passed to another worker.")

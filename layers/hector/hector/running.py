@@ -1,0 +1,89 @@
+"""The turns that run in this process: each a producer, with the conversation that its agent is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from hector.agents.base import ServedAgent, Turn
+from hector.history import conversation, turns_needed
+from hector.live import LiveLog, LiveLogs
+from hector.model import Event, EventKind, Task
+from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
+from hector.queues.base import WorkQueue
+from hector.stores.base import Lease, Store
+
+
+class Running:
+    def __init__(self, store: Store, live: LiveLogs, queue: WorkQueue | None) -> None:
+        self._store = store
+        self._live = live
+        self._queue = queue
+        self._producers: dict[asyncio.Task[None], Producer] = {}
+
+    async def start(
+        self,
+        served: ServedAgent,
+        lease: Lease,
+        task: Task,
+        *,
+        ended: Sequence[Task] = (),
+        log: LiveLog | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Run the claimed task's turn, from now on by itself. `ended` are the newest turns, as far as they are known.
+
+        Raises StoreUnavailable, NotFound; then nothing has begun.
+        """
+        needed = turns_needed(served.window)
+        if lease.head != (ended[-1].turn if ended else 0) or len(ended) < min(needed, lease.head):
+            ended = await self._store.read_history(lease.session.principal, lease.session.id, limit=max(1, needed))
+        log = log or self._live.open(task.id)
+        so_far = "".join(event.text for event in log.events if event.kind is EventKind.MESSAGE)
+        history = conversation(ended, window=served.window)
+        turn = Turn(task.id, lease.session, task.input, history, served.system, so_far)
+        limits = Limits(served.timeout, seconds_left, served.streams)
+        queue = self._queue if served.hands_over else None
+        self._run(Producer(self._store, log, lease, limits, queue), served, turn)
+
+    async def go_on(self, served: ServedAgent, lease: Lease, *, seconds_left: float | None = None) -> LiveLog | None:
+        """Run a claimed task that another process has submitted, and may have begun; its log, from its beginning.
+
+        None if it has ended meanwhile. Raises as `start` does.
+        """
+        principal = lease.session.principal
+        task = await self._store.read_task(principal, lease.task_id)
+        if task.state.terminal:  # canceled in this very moment
+            await self._store.release(lease)
+            return None
+        events: list[Event] = []
+        while (page := await self._store.read_events(principal, task.id, after=len(events))).events:
+            events += page.events
+        log = self._live.open(task.id)
+        log.events.extend(events)
+        await self.start(served, lease, task, log=log, seconds_left=seconds_left)
+        return log
+
+    async def drain(self) -> None:
+        """Wait until none runs."""
+        while self._producers:
+            await asyncio.wait(set(self._producers))
+
+    async def stop(self, grace: float) -> None:
+        """Those that run may go on for `grace` seconds; then they fail, and say so."""
+        if self._producers:
+            await asyncio.wait(set(self._producers), timeout=grace)
+        for producer in self._producers.values():
+            producer.stop()
+        if self._producers:
+            await asyncio.wait(set(self._producers), timeout=2 * CLEAN_UP_SECONDS)
+
+    def _run(self, producer: Producer, served: ServedAgent, turn: Turn) -> None:
+        running = asyncio.create_task(producer.run(served.agent, turn), name=f"turn {turn.task_id}")
+        self._producers[running] = producer
+
+        def ended(done: asyncio.Task[None]) -> None:
+            del self._producers[done]
+            self._live.forget(turn.task_id, producer.log)
+
+        running.add_done_callback(ended)

@@ -1,0 +1,74 @@
+"""request_cancel: a mark for the worker of an open turn, the end for a task that waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from hector.errors import TaskNotCancelable
+from hector.model import TaskState
+from hector.testing.bench import DONE, LEASE, Bench, nonce
+
+
+async def test_a_waiting_task_is_canceled_at_once(bench: Bench) -> None:
+    task = await bench.submitted(await bench.session())
+    bench.clock.advance(seconds=1)
+    canceled = await bench.store.request_cancel(bench.principal, task.id)
+    assert (canceled.state, canceled.updated_at) == (TaskState.CANCELED, bench.clock.now)
+    assert await bench.store.read_task(bench.principal, task.id) == canceled
+
+
+async def test_an_open_task_is_marked_and_goes_on_working(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    for _ in range(2):
+        assert (await bench.store.request_cancel(bench.principal, lease.task_id)).state is TaskState.WORKING
+    assert (await bench.store.check_lease(lease)).cancel_requested
+    assert (await bench.ended(lease)).state is TaskState.COMPLETED
+
+
+async def test_an_ended_task_is_not_cancelable(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    await bench.store.commit(lease, DONE, nonce=nonce())
+    for _ in range(2):
+        with pytest.raises(TaskNotCancelable):
+            await bench.store.request_cancel(bench.principal, lease.task_id)
+        await bench.store.release(lease)
+
+
+async def test_a_canceled_task_is_not_cancelable(bench: Bench) -> None:
+    task = await bench.submitted(await bench.session())
+    await bench.store.request_cancel(bench.principal, task.id)
+    with pytest.raises(TaskNotCancelable):
+        await bench.store.request_cancel(bench.principal, task.id)
+
+
+async def test_the_mark_means_nothing_to_the_next_turn(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    await bench.store.request_cancel(bench.principal, lease.task_id)
+    await bench.ended(lease)
+    assert not (await bench.claimed(session)).cancel_requested
+
+
+async def test_the_mark_outlives_its_worker(bench: Bench) -> None:
+    task = await bench.submitted(await bench.session())
+    lost = await bench.claim(task)
+    await bench.store.request_cancel(bench.principal, task.id)
+    bench.clock.now = lost.until
+    assert (await bench.claim(task)).cancel_requested
+
+
+async def test_a_lost_turn_can_be_marked(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    bench.clock.now = lease.until
+    assert (await bench.store.request_cancel(bench.principal, lease.task_id)).state is TaskState.WORKING
+
+
+async def test_cancelling_a_waiting_task_leaves_the_open_one_alone(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    waiting = await bench.submitted(session)
+    await bench.store.request_cancel(bench.principal, lease.task_id)
+    await bench.store.request_cancel(bench.principal, waiting.id)
+    assert (await bench.store.append_events(lease, [], extend=LEASE)).cancel_requested
+    assert (await bench.store.read_task(bench.principal, waiting.id)).state is TaskState.CANCELED

@@ -1,0 +1,164 @@
+"""stage_turns, unstage: turns that ended elsewhere, seen by nobody until their session is created."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hector.errors import NotFound
+from hector.model import (
+    Message,
+    Role,
+    Session,
+    StopReason,
+    Summary,
+    Task,
+    TaskError,
+    TaskState,
+    Usage,
+    new_session_id,
+    new_task_id,
+)
+from hector.stores.base import Idempotency, StagedTurn
+from hector.testing.bench import Bench, nonce, pieces, said
+from hector.testing.contract.session_keys import new
+
+
+def ended(session: Session, turn: int) -> StagedTurn:
+    task = Task(
+        id=new_task_id(session.id, session.created_at - 1000 + turn),
+        session_id=session.id,
+        agent_id=session.agent_id,
+        state=TaskState.FAILED if turn == 2 else TaskState.COMPLETED,
+        input=said(f"question {turn}"),
+        created_at=session.created_at - 1000 + turn,
+        updated_at=session.created_at - 900 + turn,
+        output=Message.of(Role.AGENT, "piece 1 "),
+        usage=Usage(1, 2),
+        error=TaskError("code", "message") if turn == 2 else None,
+        stop_reason=StopReason.MAX_TOKENS if turn == 3 else None,
+        turn=turn,
+        last_event=1,
+    )
+    return StagedTurn(task, pieces(1, 1))
+
+
+async def staged(bench: Bench, count: int) -> tuple[Session, list[Task]]:
+    session = replace(new(bench), turns=count)
+    turns = [ended(session, number + 1) for number in range(count)]
+    await bench.store.stage_turns(session, turns[:2])
+    await bench.store.stage_turns(session, turns[2:])
+    return session, [turn.task for turn in turns]
+
+
+async def unseen(bench: Bench, session: Session, task: Task) -> None:
+    for call in (
+        bench.store.read_session(bench.principal, session.id),
+        bench.store.read_history(bench.principal, session.id, limit=5),
+        bench.store.list_tasks(bench.principal, session.id),
+        bench.store.read_task(bench.principal, task.id),
+        bench.store.read_events(bench.principal, task.id, after=0),
+        bench.store.delete_session(bench.principal, session.id),
+    ):
+        with pytest.raises(NotFound):
+            await call
+    assert (await bench.store.list_sessions(bench.principal)).items == []
+
+
+@pytest.mark.parametrize("key", [None, Idempotency("key", "fingerprint")])
+async def test_they_are_seen_once_the_session_is_created_and_it_goes_on(bench: Bench, key: Idempotency | None) -> None:
+    session, tasks = await staged(bench, 5)
+    await unseen(bench, session, tasks[0])
+    assert await bench.store.create_session(session, idempotency=key) == session
+    other = bench.another()
+    assert await other.read_session(bench.principal, session.id) == session
+    assert await other.read_history(bench.principal, session.id, limit=4) == tasks[1:]
+    assert (await other.list_tasks(bench.principal, session.id)).items == tasks[::-1]
+    for task in tasks:
+        assert await other.read_task(bench.principal, task.id) == task
+        page = await other.read_events(bench.principal, task.id, after=0)
+        assert (page.events, page.open) == (pieces(1, 1), False)
+    next_one = await bench.turn(session)
+    assert next_one.turn == 6
+    assert await other.read_history(bench.principal, session.id, limit=10) == [*tasks, next_one]
+    assert (await bench.store.submit(tasks[0], nonce=nonce())).created is False
+    await bench.store.delete_session(bench.principal, session.id)
+    await unseen(bench, session, tasks[0])
+
+
+async def test_what_is_unstaged_is_gone(bench: Bench) -> None:
+    session, tasks = await staged(bench, 3)
+    await bench.store.unstage(session)
+    await bench.store.unstage(replace(session, id=new_session_id()))
+    await bench.store.create_session(replace(session, turns=0))
+    assert (await bench.store.list_tasks(bench.principal, session.id)).items == []
+    with pytest.raises(NotFound):
+        await bench.store.read_task(bench.principal, tasks[0].id)
+
+
+async def test_many_and_large_ones(bench: Bench) -> None:
+    session = replace(new(bench), turns=30)
+    turns = [ended(session, number + 1) for number in range(30)]
+    turns = [replace(turn, task=replace(turn.task, input=said("å" * 80_000))) for turn in turns]
+    await bench.store.stage_turns(session, turns)
+    await bench.store.create_session(session)
+    assert await bench.store.read_history(bench.principal, session.id, limit=30) == [turn.task for turn in turns]
+
+
+async def test_turns_may_have_run_in_another_order_than_that_of_their_ids(bench: Bench) -> None:
+    """As where a task lined up behind one that was submitted after it."""
+    session = replace(new(bench), turns=4)
+    turns = [ended(session, number) for number in (1, 3, 2, 4)]
+    turns = [replace(turn, task=replace(turn.task, turn=index + 1)) for index, turn in enumerate(turns)]
+    await bench.store.stage_turns(session, turns)
+    await bench.store.create_session(session)
+    assert await bench.store.read_history(bench.principal, session.id, limit=2) == [turn.task for turn in turns[2:]]
+    assert await bench.store.read_history(bench.principal, session.id, limit=9) == [turn.task for turn in turns]
+    assert (await bench.turn(session)).turn == 5
+
+
+async def test_a_task_that_ended_before_its_turn_came_is_listed_but_no_history(bench: Bench) -> None:
+    session = replace(new(bench), turns=2)
+    first, left, last = [ended(session, number) for number in (1, 2, 3)]
+    never = replace(left.task, state=TaskState.CANCELED, output=None, usage=None, error=None, turn=0, last_event=0)
+    last = replace(last, task=replace(last.task, turn=2))
+    await bench.store.stage_turns(session, [first, StagedTurn(never, []), last])
+    await bench.store.create_session(session)
+    assert await bench.store.read_task(bench.principal, never.id) == never
+    assert (await bench.store.list_tasks(bench.principal, session.id)).items == [last.task, never, first.task]
+    assert await bench.store.read_history(bench.principal, session.id, limit=9) == [first.task, last.task]
+    assert (await bench.turn(session)).turn == 3
+
+
+async def test_a_summary_is_staged_with_them(bench: Bench) -> None:
+    session = replace(new(bench), turns=3)
+    summary = Summary("They talked about Alice.", 2)
+    turns = [ended(session, number + 1) for number in range(3)]
+    await bench.store.stage_turns(session, turns[:1])
+    await bench.store.stage_turns(session, turns[1:], summary=summary)
+    await bench.store.create_session(session)
+    assert await bench.store.read_summary(bench.principal, session.id) == summary
+    lease = await bench.claimed(session)
+    await bench.store.save_summary(lease, Summary("Less.", 1))
+    assert await bench.store.read_summary(bench.principal, session.id) == summary
+    newer = Summary("More.", 3)
+    await bench.store.save_summary(lease, newer)
+    assert await bench.store.read_summary(bench.principal, session.id) == newer
+
+
+async def test_a_session_that_was_erased_can_be_staged_again(bench: Bench) -> None:
+    """As when an older copy is brought up to date."""
+    session, _ = await staged(bench, 2)
+    await bench.store.create_session(session)
+    await bench.store.submit(bench.task(session), nonce=nonce())
+    await bench.store.delete_session(bench.principal, session.id)
+    await bench.store.unstage(session)
+    again = replace(session, turns=3)
+    turns = [ended(session, number + 1) for number in range(3)]
+    await bench.store.stage_turns(again, turns)
+    assert await bench.store.create_session(again) == again
+    tasks = [turn.task for turn in turns]
+    assert await bench.store.read_history(bench.principal, session.id, limit=9) == tasks
+    assert (await bench.store.list_tasks(bench.principal, session.id, oldest_first=True)).items == tasks
+    assert (await bench.turn(session)).turn == 4
