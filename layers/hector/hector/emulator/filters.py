@@ -15,8 +15,26 @@ _COMPARED = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operato
 _ABSENT = object()
 
 
+_RULES = {"exists", "anything-but", "prefix", "suffix", "equals-ignore-case", "numeric"}
+
+
+def check(pattern: Mapping[str, Any]) -> None:
+    """A pattern asks for nothing that is not known here. Raises ConfigError."""
+    for key, wanted in pattern.items():
+        if isinstance(wanted, Mapping):
+            check(wanted)
+            continue
+        if not isinstance(wanted, list):
+            raise ConfigError(f"template: a filter's pattern gives {key} a plain value; values stand in a list.")
+        for rule in wanted:
+            if key == "$or":
+                check(rule)
+            elif isinstance(rule, Mapping) and (unknown := rule.keys() - _RULES):
+                raise ConfigError(f"template: the emulator does not know the filter rule {min(unknown)!r}.")
+
+
 def passes(record: Mapping[str, Any], patterns: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether one of the patterns takes the record; without patterns every record passes. Raises ConfigError."""
+    """Whether one of the patterns, which have been checked, takes the record; without patterns every record passes."""
     return not patterns or any(_matches(record, pattern) for pattern in patterns)
 
 
@@ -30,8 +48,6 @@ def _matches_key(value: Any, key: str, wanted: Any) -> bool:
     found = value.get(key, _ABSENT) if isinstance(value, Mapping) else _ABSENT
     if isinstance(wanted, Mapping):
         return _matches(found, wanted)
-    if not isinstance(wanted, list):
-        raise ConfigError(f"template: a filter's pattern gives {key} a plain value; values stand in a list.")
     return any(_matches_one(found, rule) for rule in wanted)
 
 
@@ -55,4 +71,4 @@ def _matches_one(found: Any, rule: Any) -> bool:
         case "numeric":
             pairs = zip(argument[::2], argument[1::2], strict=True)
             return isinstance(found, int | float) and all(_COMPARED[sign](found, bound) for sign, bound in pairs)
-    raise ConfigError(f"template: the emulator does not know the filter rule {name!r}.")
+    raise AssertionError(name)

@@ -71,9 +71,11 @@ class Limits:
             if name not in _fields():
                 raise ConfigError(f"--limit {name}: no such limit; there are {', '.join(_fields())}.")
             try:
-                changed[name] = type(getattr(self, name))(float(value))
+                changed[name] = int(value) if _fields()[name].type == "int" else float(value)
             except ValueError:
-                raise ConfigError(f"--limit {name}={value}: {value!r} is no number.") from None
+                raise ConfigError(
+                    f"--limit {name}={value}: {value!r} is not a number like {getattr(self, name):g}."
+                ) from None
         return dataclasses.replace(self, **changed)
 
     def say(self, name: str, what: str) -> str:

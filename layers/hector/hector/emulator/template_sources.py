@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from hector.emulator.filters import check
 from hector.emulator.intrinsics import Scope
 from hector.emulator.model import QueueSource, Schedule, TableSource
 from hector.errors import ConfigError
@@ -88,9 +89,12 @@ def _reports_items(made: Mapping[str, Any]) -> bool:
 def _filters(made: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     listed = (made.get("FilterCriteria") or {}).get("Filters") or []
     try:
-        return tuple(json.loads(one["Pattern"]) for one in listed)
+        patterns = tuple(json.loads(one["Pattern"]) for one in listed)
     except ValueError as error:
         raise ConfigError(f"template: a filter's pattern is no JSON: {error}") from None
+    for pattern in patterns:
+        check(pattern)
+    return patterns
 
 
 def _function(reference: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def transform(template: Mapping[str, Any], parameters: Mapping[str, str] | None 
             if key in resource.get("Properties", {}):
                 resource["Properties"][key] = f"s3://{PLACE}/{name}"
     values = {name: str(value["Default"]) for name, value in copy.get("Parameters", {}).items() if "Default" in value}
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # it warns that it sends none
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     try:
         result: dict[str, Any] = translator.translate(copy, {**values, **(parameters or {})})
