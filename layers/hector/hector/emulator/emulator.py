@@ -86,7 +86,7 @@ class Emulator:
 
     @property
     def invocations(self) -> list[Invocation]:
-        """All that was invoked, oldest first."""
+        """What was invoked, oldest first."""
         return self.pool.invocations
 
     def instances(self, function: str) -> list[Instance]:

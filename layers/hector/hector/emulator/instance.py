@@ -18,6 +18,7 @@ from hector.emulator.http import HttpConnection, Request
 from hector.emulator.invocation import TOO_LARGE, AnswerTooLarge, Invocation
 from hector.emulator.model import REGION, Function
 
+KEPT_LINES = 1000
 _PREFIX = "/2018-06-01/runtime"
 
 
@@ -239,6 +240,7 @@ class Instance:
         async for line in self._process.stdout:
             self._say(line.decode(errors="replace").rstrip("\n"))
         status = await self._process.wait()
+        self._server.close()
         self._released.set()
         crash = {"errorType": "Runtime.ExitError", "errorMessage": f"Runtime exited with status {status}"}
         if not self._ready.is_set():
@@ -249,6 +251,7 @@ class Instance:
 
     def _say(self, line: str) -> None:
         self.log.append(line)
+        del self.log[:-KEPT_LINES]
         if self._echo:
             print(f"[{self.function.name}] {line}", file=sys.stderr, flush=True)
 

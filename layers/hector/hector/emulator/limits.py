@@ -39,7 +39,7 @@ class Limits:
     stream_uncapped: int = _limit(6 * MB, _LAMBDA_STREAMS, "what follows is slowed down to stream_rate")
     stream_rate: float = _limit(2 * MB, _LAMBDA_STREAMS, "what follows stream_uncapped comes no faster")
     buffered_timeout: float = _limit(29, _GATEWAY, "504")
-    gateway_payload: int = _limit(10 * MB, _GATEWAY, "413; a buffered answer beyond it 500")
+    gateway_payload: int = _limit(10 * MB, _GATEWAY, "413: the body of a request")
     gateway_headers: int = _limit(10_240, _GATEWAY, "413: request line and header values together")
     request: int = _limit(6 * MB, _LAMBDA, "413: the event, as JSON")
     response: int = _limit(6 * MB, _LAMBDA, "502: a buffered answer; Function.ResponseSizeTooLarge for boto3")

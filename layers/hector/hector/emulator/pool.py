@@ -16,6 +16,8 @@ from hector.emulator.limits import Limits
 from hector.emulator.model import Function
 from hector.emulator.runtime_folder import make_runtime_folder, merge_layers
 
+KEPT = 1000  # invocations, and processes that have ended, are remembered, so that a long run does not fill the memory
+
 
 class NoSuchFunction(LookupError):
     """The template has no function of this name."""
@@ -30,7 +32,7 @@ class RequestTooLarge(Exception):
 
 
 class Pool:
-    """``invocations`` is all that was invoked, oldest first; ``environment`` is added to every function's own.
+    """``invocations`` is what was invoked, oldest first; ``environment`` is added to every function's own.
 
     ``cold``: every invocation gets a new process, which ends afterwards. ``echo`` prints the functions' output to
     stderr; it is always kept in ``Instance.log``.
@@ -97,6 +99,7 @@ class Pool:
         instance = await self._take_instance(invocation.function)
         invocation.deadline_ms = int((time.time() + instance.function.timeout) * 1000)
         self.invocations.append(invocation)
+        del self.invocations[:-KEPT]
         if instance.init_error is not None or not instance.alive:
             invocation.end(error=instance.init_error, cut=True)
         else:
@@ -122,6 +125,8 @@ class Pool:
 
     async def _start(self, function: Function) -> Instance:
         opt = self._opt(function.layers)
+        for ended in [one for one in self.instances if one.gone][:-KEPT]:
+            self.instances.remove(ended)
         instance = Instance(function, opt, self._runtime, on_idle=self._became_idle, echo=self._echo)
         self.instances.append(instance)
         await instance.start(self._environment)
