@@ -13,11 +13,20 @@ fi
 
 python=.venv/bin/python
 built=.aws-sam/here
-table=Table
 # No account is asked; these keys are for DynamoDB Local, which takes any.
 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
-$python -c 'import sys, boto3; from hector.stores.dynamodb.schema import create_table
-create_table(boto3.client("dynamodb"), sys.argv[1])' $table
+table=$($python - "$AWS_ENDPOINT_URL_DYNAMODB" $built/template.yaml <<'PYTHON'
+import sys
+from pathlib import Path
+
+from hector.emulator.tables import make_tables
+from hector.emulator.template import load
+
+tables = load(Path(sys.argv[2])).tables
+make_tables(sys.argv[1], tables)
+print(*tables)
+PYTHON
+)
 
 # Containers know this machine by a name of Docker's.
 store="dynamodb://$table?region=us-east-1&endpoint_url=http://host.docker.internal:${AWS_ENDPOINT_URL_DYNAMODB##*:}"
