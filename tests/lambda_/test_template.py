@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hector.web.sessions import SESSION_ROUTES
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
