@@ -17,30 +17,17 @@ from hector.agents.base import Agent
 from hector.agents.builtin import BuiltinAgent
 from hector.agents.python import PythonAgent
 from hector.config.settings import DEFAULTS, Settings
-from hector.model import Event, Message, Millis, Principal, Role, Task
+from hector.model import Event, Millis, Principal, Task
 from hector.services import Services
 from hector.stores.base import Store
+from hector.testing.bench import said
+from hector.testing.clock import ManualClock
 from hector.wiring import build
+
+__all__ = ["ManualClock", "said"]
 
 ALICE = Principal("alice")
 BOB = Principal("bob")
-
-
-class ManualClock:
-    """Time that moves when a test says so."""
-
-    def __init__(self, now: Millis = 1_800_000_000_000) -> None:
-        self.now = now
-
-    def __call__(self) -> Millis:
-        return self.now
-
-    def advance(self, *, seconds: float) -> None:
-        self.now += round(seconds * 1000)
-
-
-def said(text: str) -> Message:
-    return Message.of(Role.USER, text)
 
 
 def services_with(

@@ -1,4 +1,1 @@
-"""What every session store must do, whatever it stores in: the published specification of `hector.stores.base.Store`.
-
-A new store joins by adding itself to `BACKENDS` in conftest.py.
-"""
+"""The contract suite, `hector.testing.contract`, on every store; and what only single engines can show."""

@@ -8,8 +8,7 @@ import pytest
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
-from tests.contract.bench import Bench, MakeStore
-from tests.support import ManualClock
+from hector.testing import Bench, MakeStore, ManualClock
 
 BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local"]
 
@@ -36,22 +35,12 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
 
 
 @pytest.fixture
-async def bench(make_store: MakeStore) -> AsyncIterator[Bench]:
-    """A store, its clock, and a principal that nobody has met before."""
-    async with _bench(make_store) as ready:
-        yield ready
-
-
-@pytest.fixture
 async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
     """The same on the real engine, for what only that one can prove."""
-    async with _bench(_on(dynamodb_local)) as ready:
+    principal = Principal(f"subject-{secrets.token_hex(8)}", "tenant")
+    async with Bench(_on(dynamodb_local), ManualClock(), principal) as ready:
         yield ready
 
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
-
-
-def _bench(make_store: MakeStore) -> Bench:
-    return Bench(make_store, ManualClock(), Principal(f"subject-{secrets.token_hex(8)}", "tenant"))

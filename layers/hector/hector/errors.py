@@ -6,7 +6,8 @@ HectorError
 │   ├── InputTooLarge
 │   └── IdempotencyKeyReused    same key, another body
 ├── NotFound                    no such thing, or not the caller's
-├── SessionBusy                 the session has an open turn
+├── SessionBusy                 the session has an open turn, or tasks that wait for theirs
+│   └── LineFull                too many tasks wait already
 ├── TaskNotCancelable           the task has already ended
 ├── Stopping                    this server is going, and takes no more turns
 ├── StoreUnavailable            the session store cannot be reached or is not set up
@@ -87,6 +88,14 @@ class SessionBusy(HectorError):
         )
         self.task_id = task_id
         self.retry_after = retry_after
+
+
+class LineFull(SessionBusy):
+    code = "too_many_waiting"
+
+    def __init__(self, task_id: str, most: int, retry_after: int = 1) -> None:
+        super().__init__(task_id, retry_after)
+        self.message = f"{most} messages wait in this session already, and no more may. Send this one again later."
 
 
 class TaskNotCancelable(HectorError):

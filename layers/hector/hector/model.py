@@ -42,6 +42,14 @@ class StopReason(StrEnum):
     CONTEXT_WINDOW = "context_window"
 
 
+class TurnPolicy(StrEnum):
+    """What happens to a message that meets a busy session: it is refused, waits, or cancels what is before it."""
+
+    REJECT = "reject"
+    ENQUEUE = "enqueue"
+    INTERRUPT = "interrupt"
+
+
 class EventKind(StrEnum):
     MESSAGE = "message"
     STATUS = "status"
@@ -123,7 +131,8 @@ class Session:
     """A conversation of one principal with one agent (A2A: a context).
 
     `expires_at` slides: each turn moves it to `ttl` after its end, never past `last_expiry` (unless a turn is running).
-    `turns` counts the turns that have ended; `open_task_id` is the task that is running right now, if one is.
+    `turns` counts the turns that have ended; `open_task_id` is the task that is running right now, if one is;
+    `waiting` are the tasks that wait for their turn, the next one first.
     """
 
     id: str
@@ -136,6 +145,7 @@ class Session:
     last_activity_at: Millis
     turns: int = 0
     open_task_id: str | None = None
+    waiting: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def slid(self, now: Millis) -> Millis:
@@ -165,6 +175,14 @@ class Task:
     turn: int = 0
     last_event: int = 0
     stop_reason: StopReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a session's turns 1 to `through` were about, in a few sentences of its agent's model."""
+
+    text: str
+    through: int
 
 
 @dataclass(frozen=True, slots=True)

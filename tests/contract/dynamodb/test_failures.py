@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from hector.errors import HectorError, InputTooLarge, InvalidRequest, StoreUnavailable
 from hector.model import Principal, new_session_id
 from hector.stores.dynamodb import DynamoDBStore, connection
-from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
+from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 from tests.contract.dynamodb.wire import Send, answered, client_of, sending
 from tests.support import said
 

@@ -24,9 +24,9 @@ from hector.errors import (
 from hector.model import TaskState
 from hector.stores.base import Idempotency, Lease, Outcome
 from hector.stores.dynamodb import connection
-from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
+from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
+from hector.testing.contract.session_keys import new
 from tests.contract.dynamodb.wire import Send, client_of, losing_answers, sending
-from tests.contract.test_session_keys import new
 
 Verb = Callable[[], Awaitable[object]]
 

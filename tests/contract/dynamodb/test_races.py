@@ -7,7 +7,7 @@ import asyncio
 from hector.errors import HectorError, LeaseLost, SessionBusy, TaskClosed
 from hector.model import TaskState
 from hector.stores.base import Idempotency, Lease, Outcome, Submitted
-from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
+from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
 AT_ONCE = 12
 ROUNDS = 5

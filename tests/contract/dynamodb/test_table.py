@@ -15,9 +15,9 @@ from hector.errors import StoreUnavailable
 from hector.model import Session
 from hector.stores.base import Idempotency
 from hector.stores.dynamodb.rows import Row, plain
-from tests.contract.bench import LEASE, TTL, Bench, nonce, pieces
+from hector.testing.bench import LEASE, TTL, Bench, nonce, pieces
+from hector.testing.contract.session_keys import new
 from tests.contract.dynamodb.wire import Send, answered, client_of, sending
-from tests.contract.test_session_keys import new
 
 DAY = 86_400
 

@@ -8,7 +8,7 @@ import pytest
 
 from hector.model import Event, EventKind, Message, Role, Usage
 from hector.stores.base import Idempotency
-from tests.contract.bench import DONE, LEASE, Bench, nonce
+from hector.testing.bench import DONE, LEASE, Bench, nonce
 from tests.contract.dynamodb.units import Write, recorded
 from tests.support import said
 

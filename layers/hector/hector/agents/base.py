@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from hector.model import Message, Session, StopReason, Usage
+from hector.model import Message, Session, StopReason, TurnPolicy, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,11 @@ class Agent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedAgent:
-    """An agent with the settings that its turns run under; `window` is in messages, `timeout` in seconds."""
+    """An agent with the settings that its turns run under; `window` is in messages, times are in seconds.
+
+    `max_waiting` messages wait in a busy session, each for `max_wait`; `cancels_on_disconnect`: a turn ends with the
+    connection that asked for it.
+    """
 
     id: str
     agent: Agent
@@ -76,3 +80,7 @@ class ServedAgent:
     window: int = 40
     timeout: float = 600.0
     streams: bool = True
+    policy: TurnPolicy = TurnPolicy.REJECT
+    max_waiting: int = 10
+    max_wait: float = 300.0
+    cancels_on_disconnect: bool = False

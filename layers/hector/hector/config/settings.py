@@ -152,9 +152,13 @@ class Memory(Model):
 
 
 class Turns(Model):
-    policy: Literal["reject"] = "reject"
+    """`policy`: what happens to a message that meets a busy session; at most `max_waiting` wait, for `max_wait`."""
+
+    policy: Literal["reject", "enqueue", "interrupt"] = "reject"
+    max_waiting: Annotated[Number, Field(ge=1, le=100)] = 10
+    max_wait: PositiveDuration = 300_000
     timeout: PositiveDuration = 600_000
-    on_disconnect: Literal["continue"] = "continue"
+    on_disconnect: Literal["continue", "cancel"] = "continue"
 
 
 class AgentSettings(Model):
@@ -178,6 +182,20 @@ class DynamoDBStoreSettings(Model):
     endpoint_url: str | None = None
 
 
+class URLStoreSettings(Model):
+    """`redis://host:6379/0`, `rediss://…`; `sqlite:///hector.db`, `postgresql://user:password@host/database`."""
+
+    backend: Literal["redis", "sql"]
+    url: str = Field(pattern=r"^[a-z+]+://")
+
+
+_BACKENDS = {
+    "redis": "redis", "rediss": "redis", "valkey": "redis", "valkeys": "redis", "unix": "redis",
+    "sqlite": "sql", "postgresql": "sql", "postgres": "sql",
+}  # fmt: skip
+"""Which backend a URL's scheme means, where it is the URL that the backend's driver takes."""
+
+
 def _from_url(value: Any) -> Any:
     """A store's URL, such as `dynamodb://table?region=eu-west-1`, as the mapping that it stands for."""
     if not isinstance(value, str):
@@ -187,12 +205,14 @@ def _from_url(value: Any) -> Any:
         raise PydanticCustomError(
             "store_url", "{url} is not a store URL, such as memory:// or dynamodb://table", {"url": repr(value)}
         )
+    if url.scheme in _BACKENDS:
+        return {"backend": _BACKENDS[url.scheme], "url": value}
     table = {"table": url.netloc} if url.netloc else {}
     return {"backend": url.scheme, **table, **dict(parse_qsl(url.query))}
 
 
 StoreSettings = Annotated[
-    Annotated[MemoryStoreSettings | DynamoDBStoreSettings, Field(discriminator="backend")],
+    Annotated[MemoryStoreSettings | DynamoDBStoreSettings | URLStoreSettings, Field(discriminator="backend")],
     BeforeValidator(_from_url),
 ]
 

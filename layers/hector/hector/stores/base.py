@@ -15,7 +15,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from hector.model import Event, Message, Millis, Principal, Session, StopReason, Task, TaskError, TaskState, Usage
+from hector.model import (
+    Event,
+    Message,
+    Millis,
+    Principal,
+    Session,
+    StopReason,
+    Summary,
+    Task,
+    TaskError,
+    TaskState,
+    Usage,
+)
 
 T = TypeVar("T")
 Clock = Callable[[], Millis]
@@ -46,6 +58,7 @@ class Lease:
     """The right to run the one open turn of a session until `until`; `fence` only grows.
 
     `head` is the number of turns that had ended at the claim. The worker's `session` is as it was at the claim.
+    `cancel_requested`: somebody has asked for it, or a message that interrupts waits behind this turn.
     """
 
     session: Session
@@ -81,11 +94,32 @@ class StagedTurn:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """The next events of a log. `open`: the task's turn is running; `lost`: it is open, but its lease has run out."""
+    """The next events of a log.
+
+    `open`: the task's turn is running; `lost`: it is open, but its lease has run out; `waiting`: the task is lined up.
+    """
 
     events: list[Event]
     open: bool
     lost: bool
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A session in which nobody seems to be at work, though a turn was lost, or tasks wait."""
+
+    session: Session
+    lost_task_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing about the engine that was looked at; where it is not `ok`, the `detail` says what to do."""
+
+    name: str
+    ok: bool
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +131,12 @@ class Page(Generic[T]):
 class Store(Protocol):
     def open(self) -> None:
         """Make ready what the first call would wait for. A Lambda function calls this while it starts."""
+
+    async def set_up(self) -> None:
+        """Make what the engine has to have, such as a table, or bring it up to date. Repeatable. See `check`."""
+
+    async def check(self) -> list[Check]:
+        """Look at everything that the store needs of its engine, and change nothing."""
 
     async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
         """Record a new session, with the turns that were staged for it. A second call changes nothing.
@@ -153,7 +193,7 @@ class Store(Protocol):
         """
 
     async def discard(self, task: Task, *, nonce: str) -> None:
-        """Take back what `submit` recorded under this nonce, as long as nobody has run it."""
+        """Take back what `submit` recorded under this nonce, as long as nobody has run it; it leaves the line, too."""
 
     async def claim(
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
@@ -162,8 +202,24 @@ class Store(Protocol):
 
         An open turn whose lease ran out can be claimed again for the same task only, and only with `takeover`: then its
         old worker can write nothing more, and a cancel mark stays. The task itself is not looked at, so that it may be
-        submitted side by side: a worker that did not submit it reads it after the claim. Raises NotFound, SessionBusy
-        (a live lease), LostTurn (a lease ran out).
+        submitted side by side: a worker that did not submit it reads it after the claim. While tasks wait, only the
+        first of them can be claimed, and leaves the line by that. Raises NotFound, SessionBusy (a live lease, or
+        another task is next), LostTurn (a lease ran out).
+        """
+
+    async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
+        """Let a submitted task wait for its turn, behind those that wait already; activity and expiry slide.
+
+        At most `most` tasks wait at once; with 0, the session has to be free. `interrupt` cancels every turn before
+        this one: the open one, and those that wait, once they are claimed. A task that waits already, or whose turn is
+        open, stays as it is. Raises NotFound, LineFull, and with `most` 0 SessionBusy and LostTurn as `claim` does.
+        """
+
+    async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:
+        """End a task that has not begun, and take it out of the line; it is no turn of the session's history.
+
+        Gives back the task as it is now: WORKING if its turn was begun meanwhile, which changes nothing; ended before,
+        by somebody else, it only leaves the line. Raises NotFound.
         """
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
@@ -203,9 +259,12 @@ class Store(Protocol):
         Raises NotFound, InvalidRequest.
         """
 
-    async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
+    async def read_events(
+        self, principal: Principal, task_id: str, *, after: int, limit: int = 1000, wait: Millis = 0
+    ) -> LogPage:
         """The events after number `after`, without gaps. Raises NotFound.
 
+        A store that can be told of new events waits for them up to `wait`; the others answer at once.
         Where the page is not `open`, its events are all that the log will ever hold, unless the task is SUBMITTED.
         """
 
@@ -213,6 +272,30 @@ class Store(Protocol):
         """Mark the open turn for cancelling; a task that waits is CANCELED at once.
 
         Raises NotFound, TaskNotCancelable.
+        """
+
+    async def read_summary(self, principal: Principal, session_id: str) -> Summary | None:
+        """The newest summary of the session's older turns, if there is one. Raises NotFound."""
+
+    async def save_summary(self, lease: Lease, summary: Summary) -> None:
+        """Keep it in place of the one before, unless that one goes further. Raises LeaseLost."""
+
+    async def read_owner(self, session_id: str) -> Principal:
+        """Whose session this is: for workers that are handed a task's id alone, never for a route. Raises NotFound."""
+
+    async def list_every_session(self, *, cursor: str | None = None, limit: int = 100) -> Page[Session]:
+        """The sessions of everybody, each once, in no particular order: for operators, never for a route."""
+
+    async def list_unfinished(self, *, cursor: str | None = None, limit: int = 100) -> Page[Unfinished]:
+        """The sessions, of everybody, that a sweep has to look after; those with activity in the last hour at least.
+
+        A turn whose lease has run out, or tasks that wait while no turn is open. The cursor is the store's own.
+        """
+
+    async def clean_up(self) -> int:
+        """Erase what expired sessions have left, where the engine does not do so by itself; how many there were.
+
+        Nobody can see them in any case. Bounded work: what is left is for the next call.
         """
 
     async def aclose(self) -> None:

@@ -12,14 +12,16 @@ from typing import Any
 from hector.errors import (
     IdempotencyKeyReused,
     LeaseLost,
+    LineFull,
     LostTurn,
     NotFound,
     SessionBusy,
     TaskClosed,
     TaskNotCancelable,
 )
-from hector.model import Event, Millis, Principal, Session, Task, TaskState, session_id_of, working
+from hector.model import Event, Millis, Principal, Session, Summary, Task, TaskState, session_id_of, working
 from hector.stores.base import (
+    Check,
     Clock,
     Idempotency,
     Lease,
@@ -28,6 +30,7 @@ from hector.stores.base import (
     Page,
     StagedTurn,
     Submitted,
+    Unfinished,
     system_clock,
 )
 from hector.stores.cursors import activity_key, check_sessions_cursor, check_tasks_cursor
@@ -46,6 +49,12 @@ class MemoryStore:
 
     def open(self) -> None:
         pass
+
+    async def set_up(self) -> None:
+        pass
+
+    async def check(self) -> list[Check]:
+        return [Check("memory", True, "Sessions are kept in this process, and end with it.")]
 
     async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
         self._sweep()
@@ -136,6 +145,7 @@ class MemoryStore:
         if record is None or record.nonces.get(task.id) != nonce or record.open_task == task.id:
             return
         if record.tasks[task.id].state is TaskState.SUBMITTED:
+            record.waiting = [id_ for id_ in record.waiting if id_ != task.id]
             del record.tasks[task.id], record.nonces[task.id]
             record.keys = {key: value for key, value in record.keys.items() if value[1] != task.id}
 
@@ -153,6 +163,10 @@ class MemoryStore:
                 raise SessionBusy(record.open_task)
             if record.open_task != task_id or not takeover:
                 raise LostTurn(record.open_task)
+        elif record.waiting:
+            if record.waiting[0] != task_id:
+                raise SessionBusy(record.waiting[0])
+            del record.waiting[0]
         record.open_task = task_id
         record.fence += 1
         record.lease_until = now + lease
@@ -160,6 +174,33 @@ class MemoryStore:
         record.session = replace(record.session, last_activity_at=now)
         record.slide(now)
         return record.lease(now)
+
+    async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
+        record, _ = self._task(principal, task_id)
+        now = self._now()
+        if task_id not in (record.open_task, *record.waiting):
+            if most == 0 and record.open_task is not None:
+                raise SessionBusy(record.open_task) if record.lease_until > now else LostTurn(record.open_task)
+            if len(record.waiting) >= max(most, 1):
+                raise SessionBusy(record.waiting[0]) if most == 0 else LineFull(record.waiting[0], most)
+            record.waiting.append(task_id)
+            if interrupt:
+                record.interrupting.add(task_id)
+            record.session = replace(record.session, last_activity_at=now)
+            record.slide(now)
+        return record.seen(now)
+
+    async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:
+        record, task = self._task(principal, task_id)
+        if record.open_task == task_id:
+            return working(task)
+        if not task.state.terminal:
+            task = replace(task, state=outcome.state, error=outcome.error, updated_at=self._now())
+            record.tasks[task_id] = task
+            record.nonces[task_id] = nonce
+        if task_id in record.waiting:
+            record.waiting.remove(task_id)
+        return task
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
         record = self._held(lease)
@@ -237,11 +278,14 @@ class MemoryStore:
         found = [task for task in seen if state in (None, task.state)]
         return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
+    async def read_events(
+        self, principal: Principal, task_id: str, *, after: int, limit: int = 1000, wait: Millis = 0
+    ) -> LogPage:
         record, _ = self._task(principal, task_id)
         is_open = record.open_task == task_id
         events = record.logs.get(task_id, [])[after : after + limit]
-        return LogPage(events, is_open, lost=is_open and record.lease_until <= self._now())
+        lost = is_open and record.lease_until <= self._now()
+        return LogPage(events, is_open, lost, waiting=task_id in record.waiting)
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
         record, task = self._task(principal, task_id)
@@ -250,8 +294,43 @@ class MemoryStore:
         if record.open_task == task_id:
             record.cancel_requested = task_id
             return working(task)
-        record.tasks[task_id] = task = replace(task, state=TaskState.CANCELED, updated_at=self._now())
-        return task
+        return await self.leave_line(principal, task_id, Outcome(TaskState.CANCELED, 0), nonce="")
+
+    async def read_summary(self, principal: Principal, session_id: str) -> Summary | None:
+        return self._record(principal, session_id).summary
+
+    async def save_summary(self, lease: Lease, summary: Summary) -> None:
+        record = self._held(lease)
+        if record.summary is None or record.summary.through < summary.through:
+            record.summary = summary
+
+    async def read_owner(self, session_id: str) -> Principal:
+        record = self._records.get(session_id)
+        if record is None or record.session.expires_at <= self._now():
+            raise NotFound.session(session_id)
+        return record.session.principal
+
+    async def list_every_session(self, *, cursor: str | None = None, limit: int = 100) -> Page[Session]:
+        now = self._now()
+        found = [record.seen(now) for id_, record in sorted(self._records.items()) if id_ > (cursor or "")]
+        found = [session for session in found if session.expires_at > now]
+        return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+    async def list_unfinished(self, *, cursor: str | None = None, limit: int = 100) -> Page[Unfinished]:
+        now = self._now()
+        found = []
+        for id_, record in sorted(self._records.items()):
+            lost = record.open_task if record.lease_until <= now else None
+            stuck = lost is not None or (record.waiting and record.open_task is None)
+            if stuck and id_ > (cursor or "") and record.session.expires_at > now:
+                found.append(Unfinished(record.seen(now), lost))
+        return Page(found[:limit], found[limit - 1].session.id if len(found) > limit else None)
+
+    async def clean_up(self) -> int:
+        before = len(self._records)
+        self._next_sweep = 0
+        self._sweep()
+        return before - len(self._records)
 
     async def aclose(self) -> None:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hector.model import Event, Millis, Session, Task
+from hector.model import Event, Millis, Session, Summary, Task
 from hector.stores.base import Lease
 
 
@@ -19,6 +19,9 @@ class Record:
     lease_until: Millis = 0
     lease_nonce: str = ""
     cancel_requested: str | None = None
+    waiting: list[str] = field(default_factory=list)
+    interrupting: set[str] = field(default_factory=set)
+    summary: Summary | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     nonces: dict[str, str] = field(default_factory=dict)
@@ -31,7 +34,7 @@ class Record:
 
     def lease(self, now: Millis) -> Lease:
         assert self.open_task is not None
-        canceled = self.cancel_requested == self.open_task
+        canceled = self.cancel_requested == self.open_task or not self.interrupting.isdisjoint(self.waiting)
         return Lease(self.seen(now), self.open_task, self.fence, self.lease_until, canceled)
 
     def slide(self, now: Millis) -> None:
@@ -44,4 +47,5 @@ class Record:
 
     def seen(self, now: Millis) -> Session:
         """The session as a reader sees it: with its open task, if a worker is alive."""
-        return replace(self.session, open_task_id=self.open_task if self.lease_until > now else None)
+        open_task = self.open_task if self.lease_until > now else None
+        return replace(self.session, open_task_id=open_task, waiting=tuple(self.waiting))

@@ -6,7 +6,7 @@ import pytest
 
 from hector.errors import SessionBusy
 from hector.model import TaskState
-from tests.contract.bench import DONE, MAX_AGE, TTL, Bench, nonce
+from hector.testing.bench import DONE, MAX_AGE, TTL, Bench, nonce
 
 
 async def test_the_session_is_free_and_has_one_turn_more(bench: Bench) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hector.errors import NotFound
 from hector.model import TaskState, new_session_id
 from hector.stores.base import Outcome
-from tests.contract.bench import DONE, Bench, nonce
+from hector.testing.bench import DONE, Bench, nonce
 
 
 async def test_holds_the_ended_turns_with_prompt_and_answer(bench: Bench) -> None:

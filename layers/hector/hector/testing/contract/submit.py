@@ -9,7 +9,7 @@ import pytest
 from hector.errors import IdempotencyKeyReused, NotFound
 from hector.model import Message, Part, Role, Session, Task, TaskState, new_session_id
 from hector.stores.base import Idempotency
-from tests.contract.bench import TTL, Bench, nonce
+from hector.testing.bench import TTL, Bench, nonce
 
 KEY = Idempotency("key", "fingerprint")
 

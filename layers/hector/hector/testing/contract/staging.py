@@ -9,9 +9,8 @@ import pytest
 from hector.errors import NotFound
 from hector.model import Message, Role, Session, Task, TaskError, TaskState, Usage, new_session_id, new_task_id
 from hector.stores.base import Idempotency, StagedTurn
-from tests.contract.bench import Bench, nonce, pieces
-from tests.contract.test_session_keys import new
-from tests.support import said
+from hector.testing.bench import Bench, nonce, pieces, said
+from hector.testing.contract.session_keys import new
 
 
 def ended(session: Session, turn: int) -> StagedTurn:

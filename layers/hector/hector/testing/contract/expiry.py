@@ -7,19 +7,14 @@ from collections.abc import Awaitable
 import pytest
 
 from hector.errors import LeaseLost, NotFound
-from hector.model import Session
-from tests.contract.bench import DONE, LEASE, MAX_AGE, TTL, Bench, nonce, pieces
-from tests.contract.test_ownership import CALLS, Call
-
-
-@pytest.fixture
-async def session(bench: Bench) -> Session:
-    return await bench.session()
+from hector.testing.bench import DONE, LEASE, MAX_AGE, TTL, Bench, nonce, pieces
+from hector.testing.contract.ownership import CALLS, Call
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("late", [-1, 0, 1])
-async def test_on_every_call_of_a_principal(bench: Bench, session: Session, call: Call, late: int) -> None:
+async def test_on_every_call_of_a_principal(bench: Bench, call: Call, late: int) -> None:
+    session = await bench.session()
     task = await bench.submitted(session)
     bench.clock.now = session.expires_at + late
     calling = call(bench.store, bench.principal, session.id, task.id)
@@ -31,12 +26,14 @@ async def test_on_every_call_of_a_principal(bench: Bench, session: Session, call
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
-async def test_in_listings(bench: Bench, session: Session, late: int) -> None:
+async def test_in_listings(bench: Bench, late: int) -> None:
+    session = await bench.session()
     bench.clock.now = session.expires_at + late
     assert (await bench.store.list_sessions(bench.principal)).items == ([session] if late < 0 else [])
 
 
-async def test_what_is_submitted_too_late_is_never_seen(bench: Bench, session: Session) -> None:
+async def test_what_is_submitted_too_late_is_never_seen(bench: Bench) -> None:
+    session = await bench.session()
     bench.clock.now = session.expires_at
     task = bench.task(session)
     try:
@@ -93,21 +90,24 @@ async def test_release_does_not_bring_a_session_back(bench: Bench, late: int) ->
         await bench.store.read_session(bench.principal, session.id)
 
 
-async def test_discard_is_silent(bench: Bench, session: Session) -> None:
+async def test_discard_is_silent(bench: Bench) -> None:
+    session = await bench.session()
     task, mine = bench.task(session), nonce()
     await bench.store.submit(task, nonce=mine)
     bench.clock.now = session.expires_at
     await bench.store.discard(task, nonce=mine)
 
 
-async def test_creating_a_session_again_does_not_bring_it_back(bench: Bench, session: Session) -> None:
+async def test_creating_a_session_again_does_not_bring_it_back(bench: Bench) -> None:
+    session = await bench.session()
     bench.clock.now = session.expires_at
     await bench.store.create_session(session)
     with pytest.raises(NotFound):
         await bench.store.read_session(bench.principal, session.id)
 
 
-async def test_a_turn_slides_it_from_its_start_and_again_from_its_end(bench: Bench, session: Session) -> None:
+async def test_a_turn_slides_it_from_its_start_and_again_from_its_end(bench: Bench) -> None:
+    session = await bench.session()
     bench.clock.now = session.expires_at - 10
     lease = await bench.claimed(session)
     assert lease.session.expires_at == bench.clock.now + TTL
@@ -118,7 +118,8 @@ async def test_a_turn_slides_it_from_its_start_and_again_from_its_end(bench: Ben
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
-async def test_the_last_expiry_ends_it_however_active_it_is(bench: Bench, session: Session, late: int) -> None:
+async def test_the_last_expiry_ends_it_however_active_it_is(bench: Bench, late: int) -> None:
+    session = await bench.session()
     while bench.clock.now + TTL < session.last_expiry:
         await bench.turn(session)
         bench.clock.advance(seconds=50)

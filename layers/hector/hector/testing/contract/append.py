@@ -8,7 +8,7 @@ import pytest
 
 from hector.errors import LeaseLost, NotFound
 from hector.model import Event, EventKind, TaskError, TaskState
-from tests.contract.bench import LEASE, MAX_AGE, Bench, done, nonce, pieces
+from hector.testing.bench import LEASE, MAX_AGE, Bench, done, nonce, pieces
 
 EVERY_KIND = [
     Event(1, EventKind.MESSAGE, "zwölf 🥊\n\x00\u2028\"'\\"),

@@ -9,7 +9,7 @@ import pytest
 
 from hector.errors import InvalidRequest, NotFound
 from hector.model import Principal, new_session_id
-from tests.contract.bench import TTL, Bench
+from hector.testing.bench import TTL, Bench
 
 LARGE = {"notes": ["å" * 1000] * 50}
 

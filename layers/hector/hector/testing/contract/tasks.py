@@ -6,7 +6,7 @@ import pytest
 
 from hector.errors import InvalidRequest, NotFound
 from hector.model import TaskState, new_session_id, new_task_id
-from tests.contract.bench import DONE, Bench, nonce
+from hector.testing.bench import DONE, Bench, nonce
 
 
 async def test_a_task_is_submitted_then_working_then_ended(bench: Bench) -> None:

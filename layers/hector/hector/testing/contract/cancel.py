@@ -6,7 +6,7 @@ import pytest
 
 from hector.errors import TaskNotCancelable
 from hector.model import TaskState
-from tests.contract.bench import DONE, LEASE, Bench, nonce
+from hector.testing.bench import DONE, LEASE, Bench, nonce
 
 
 async def test_a_waiting_task_is_canceled_at_once(bench: Bench) -> None:

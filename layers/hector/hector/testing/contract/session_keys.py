@@ -10,7 +10,7 @@ import pytest
 from hector.errors import IdempotencyKeyReused, NotFound
 from hector.model import Principal, Session, new_session_id
 from hector.stores.base import Idempotency
-from tests.contract.bench import MAX_AGE, TTL, Bench
+from hector.testing.bench import MAX_AGE, TTL, Bench
 
 KEY = Idempotency("key", "fingerprint")
 

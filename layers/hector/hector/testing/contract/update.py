@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hector.errors import NotFound
-from tests.contract.bench import LEASE, MAX_AGE, TTL, Bench, pieces
+from hector.testing.bench import LEASE, MAX_AGE, TTL, Bench, pieces
 
 LARGE = {"notes": ["å" * 1000] * 10}
 

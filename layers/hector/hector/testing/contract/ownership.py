@@ -9,9 +9,10 @@ import pytest
 
 from hector.errors import NotFound
 from hector.model import Principal, TaskState
-from hector.stores.base import Store
-from tests.contract.bench import LEASE, Bench, nonce
+from hector.stores.base import Outcome, Store
+from hector.testing.bench import LEASE, Bench, nonce
 
+GAVE_UP = Outcome(TaskState.FAILED, 0)
 Call = Callable[[Store, Principal, str, str], Awaitable[Any]]
 
 CALLS: dict[str, Call] = {
@@ -24,6 +25,9 @@ CALLS: dict[str, Call] = {
     "read_task": lambda store, who, _, task_id: store.read_task(who, task_id),
     "read_events": lambda store, who, _, task_id: store.read_events(who, task_id, after=0),
     "request_cancel": lambda store, who, _, task_id: store.request_cancel(who, task_id),
+    "line_up": lambda store, who, _, task_id: store.line_up(who, task_id, most=1),
+    "leave_line": lambda store, who, _, task_id: store.leave_line(who, task_id, GAVE_UP, nonce=nonce()),
+    "read_summary": lambda store, who, session_id, _: store.read_summary(who, session_id),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from hector.errors import LeaseLost, NotFound
 from hector.model import Session, Task
 from hector.stores.base import Idempotency
-from tests.contract.bench import DONE, LEASE, Bench, nonce, pieces
+from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
 
 async def gone(bench: Bench, session: Session, task: Task) -> None:

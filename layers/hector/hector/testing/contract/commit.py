@@ -7,7 +7,7 @@ import pytest
 from hector.errors import LeaseLost, TaskClosed
 from hector.model import EventKind, Message, Part, Role, StopReason, TaskError, TaskState, Usage, terminal_event
 from hector.stores.base import Outcome
-from tests.contract.bench import DONE, LEASE, Bench, done, nonce, pieces
+from hector.testing.bench import DONE, LEASE, Bench, done, nonce, pieces
 
 OUTCOMES = [
     Outcome(TaskState.COMPLETED, 7, Message.of(Role.AGENT, "zwölf 🥊\n"), Usage(12, 34)),

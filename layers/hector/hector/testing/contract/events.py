@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract.bench import LEASE, Bench, done, nonce, pieces
+from hector.testing.bench import LEASE, Bench, done, nonce, pieces
 
 
 async def test_every_cursor(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hector.errors import LeaseLost, LostTurn, NotFound, SessionBusy
 from hector.model import TaskState, new_session_id, new_task_id
 from hector.stores.base import Outcome
-from tests.contract.bench import DONE, LEASE, TTL, Bench, nonce, pieces
+from hector.testing.bench import DONE, LEASE, TTL, Bench, nonce, pieces
 
 
 async def test_gives_the_lease_and_the_session(bench: Bench) -> None:

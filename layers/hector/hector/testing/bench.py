@@ -20,8 +20,7 @@ from hector.model import (
     new_task_id,
 )
 from hector.stores.base import Lease, Outcome, Store
-from hector.stores.dynamodb import DynamoDBStore
-from tests.support import ManualClock, said
+from hector.testing.clock import ManualClock
 
 MakeStore = Callable[[ManualClock], Store]
 
@@ -46,8 +45,7 @@ class Bench:
         self.store = self.another()
 
     async def __aenter__(self) -> Bench:
-        if isinstance(self.store, DynamoDBStore):
-            await self.store.create_table()
+        await self.store.set_up()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -110,6 +108,10 @@ class Bench:
     async def numbers(self, task_id: str, *, after: int = 0, limit: int = 1000) -> list[int]:
         page = await self.store.read_events(self.principal, task_id, after=after, limit=limit)
         return [event.number for event in page.events]
+
+
+def said(text: str) -> Message:
+    return Message.of(Role.USER, text)
 
 
 def nonce() -> str:
