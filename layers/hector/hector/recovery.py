@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import secrets
 
+from hector import telemetry
 from hector.errors import LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
 from hector.model import EventKind, Message, Principal, Role, Task, TaskError, TaskState, session_id_of
 from hector.producer import LEASE
 from hector.stores.base import Clock, Outcome, Store
+from hector.telemetry import Measure
 
 WORKER_LOST = "worker_lost"
 
@@ -33,6 +35,7 @@ class Recovery:
             outcome = await self._salvage(principal, task_id)
             with contextlib.suppress(TaskClosed, NotFound):
                 await self._store.commit(lease, outcome, nonce=secrets.token_hex(8))
+                telemetry.count(Measure.LOST_WORKERS)
             await self._store.release(lease)
 
     async def _salvage(self, principal: Principal, task_id: str) -> Outcome:

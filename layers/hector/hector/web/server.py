@@ -9,18 +9,20 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp
 
 from hector import __version__
 from hector.services import Services
 from hector.web.cors import CORS
+from hector.web.observed import observed
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
 
 
-def sessions_app(services: Services) -> FastAPI:
+def sessions_app(services: Services) -> ASGIApp:
     """The routes of sessions alone; the OpenAPI document is served where all routes are."""
-    return _app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None)
+    return observed(_app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None))
 
 
 def whole_app(services: Services) -> FastAPI:

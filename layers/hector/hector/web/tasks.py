@@ -11,7 +11,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from hector import __version__
+from hector import __version__, telemetry
 from hector.dialects.native import agent_json, task_json
 from hector.errors import InvalidRequest
 from hector.model import Task, TaskState
@@ -112,6 +112,7 @@ def _accepted(services: Services, request: Request, task: Task) -> Response:
 async def _answer(services: Services, request: Request, task: Task) -> Response:
     """The ended task; a long wait sends white space, which JSON allows, so that no proxy closes a silent connection."""
     principal = principal_of(request)
+    telemetry.TASK.set(task.id)
     waiting = asyncio.ensure_future(services.follow.ended(principal, task))
     leaving = asyncio.ensure_future(_left(request))
     try:
