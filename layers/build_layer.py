@@ -4,9 +4,9 @@
     build_layer.py layers/hector --target layers/targets/python3.13-arm64 --out DIR
 
 The layer's folder holds a requirements.txt with pinned versions, the packages themselves, executables for the layer's
-root, and perhaps extras/NAME.txt, more pinned versions for who asks for them. pip is asked for the target's wheels (plain pip would take this machine's); what a running function never
-reads is left out; .pyc files are made by a Python of the target's version, because /opt is read-only and every cold
-start would compile again. Standard library only.
+root, and perhaps extras/NAME.txt, more pinned versions for who asks for them. pip is asked for the target's wheels
+(plain pip would take this machine's); what a running function never reads is left out; .pyc files are made by a Python
+of the target's version, because /opt is read-only and every cold start would compile again. Standard library only.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def test_the_default_target_is_built_for_its_own_machine_and_python(layer: str, 
 
 
 def test_targets_cover_what_the_template_allows() -> None:
-    from tests.lambda_.test_template import source
+    from tests.lambda_.stack import source
 
     parameters = source()["Parameters"]
     for runtime in parameters["PythonRuntime"]["AllowedValues"]:

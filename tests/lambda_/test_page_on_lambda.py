@@ -19,7 +19,7 @@ from hector.stores.dynamodb.schema import DEFINITION, create_table
 from tests.emulator import Emulator
 from tests.engines import need
 from tests.lambda_ import built
-from tests.lambda_.test_template import made
+from tests.lambda_.stack import made
 
 
 @pytest.fixture

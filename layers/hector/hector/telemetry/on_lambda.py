@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections import defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from hector import telemetry
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAMESPACE = "Hector"
-_MILLISECONDS = {Measure.FIRST_TOKEN}
-_AT_A_TIME = 100
-"""Values of one metric in one line of the embedded format."""
-_TELL_BODIES = ("boto3", "botocore", "urllib3", "httpcore", "httpx", "anthropic", "openai", "asyncio")
-"""At level DEBUG these log requests whole, with all that was said."""
+_TALKATIVE = ("boto3", "botocore", "urllib3", "httpcore", "httpx", "anthropic", "openai", "aws_lambda_powertools")
+"""At level DEBUG these log requests whole, with all that was said, or every value."""
 
 
 def listen() -> None:
@@ -36,7 +33,7 @@ def listen() -> None:
         logger.warning("There are no metrics: pip install 'hector-serverless[lambda]' brings Powertools.")
         return
     service = os.environ.get("HECTOR_STACK") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME") or "hector"
-    for name in _TELL_BODIES:
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.INFO)
     for handler in logging.getLogger().handlers:  # Lambda's own, which is there before the function
         handler.setFormatter(LogLines(service))
@@ -46,11 +43,15 @@ def listen() -> None:
 class LambdaListener:
     def __init__(self, service: str) -> None:
         self._service = service
-        self._counted: defaultdict[Measure, list[float]] = defaultdict(list)
+        self._sums: Counter[Measure] = Counter()
+        self._first_tokens: list[float] = []
         self._turns: list[tuple[Task, Times]] = []
 
-    def count(self, measure: Measure, value: float) -> None:
-        self._counted[measure].append(value)
+    def count(self, measure: Measure, value: int | float) -> None:
+        if measure is Measure.FIRST_TOKEN:
+            self._first_tokens.append(value)
+        else:
+            self._sums[measure] += value
 
     def turn_ended(self, task: Task, times: Times) -> None:
         self._turns.append((task, times))
@@ -59,7 +60,7 @@ class LambdaListener:
         turns, self._turns = self._turns, []
         for task, times in turns:
             self._tell(task, times)
-        if self._counted:
+        if self._sums or self._first_tokens:
             self._put_metrics()
 
     def _tell(self, task: Task, times: Times) -> None:
@@ -83,18 +84,14 @@ class LambdaListener:
     def _put_metrics(self) -> None:
         from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-        counted, self._counted = self._counted, defaultdict(list)
-        while counted:
-            metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
-            for measure, values in list(counted.items()):
-                unit = MetricUnit.Milliseconds if measure in _MILLISECONDS else MetricUnit.Count
-                for value in values[:_AT_A_TIME]:
-                    metrics.add_metric(measure.value, unit, value)
-                if len(values) > _AT_A_TIME:
-                    counted[measure] = values[_AT_A_TIME:]
-                else:
-                    del counted[measure]
-            metrics.flush_metrics()
+        metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
+        for measure, value in self._sums.items():
+            metrics.add_metric(measure.value, MetricUnit.Count, value)
+        for value in self._first_tokens:
+            metrics.add_metric(Measure.FIRST_TOKEN.value, MetricUnit.Milliseconds, value)
+        self._sums.clear()
+        self._first_tokens.clear()
+        metrics.flush_metrics()
 
 
 class LogLines(logging.Formatter):

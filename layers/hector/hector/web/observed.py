@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hector import telemetry
 
 
-def observed(app: ASGIApp) -> ASGIApp:
+def observed(app: ASGIApp) -> Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         context = (scope.get("aws.event") or {}).get("requestContext") or {}
         telemetry.REQUEST.set(str(context.get("requestId") or ""))

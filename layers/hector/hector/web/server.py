@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from hector import __version__
 from hector.services import Services
@@ -20,7 +20,7 @@ from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
 
 
-def sessions_app(services: Services) -> ASGIApp:
+def sessions_app(services: Services) -> Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]:
     """The routes of sessions alone; the OpenAPI document is served where all routes are."""
     return observed(_app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None))
 
