@@ -23,7 +23,7 @@ from hector.services import Services
 from hector.telemetry import Measure, on_lambda
 from hector.web.apps import stream_app, task_app
 from hector.web.context import ANONYMOUS
-from hector.web.observed import observed
+from hector.web.observed import Observed
 from hector.wiring import build
 from tests.emulator import Emulator
 from tests.lambda_ import built
@@ -318,7 +318,7 @@ async def test_an_application_that_breaks_off_does_not_wait_for_what_never_comes
     async def send(message: Any) -> None: ...
 
     with pytest.raises(RuntimeError, match="broken"):
-        await observed(broken)({"type": "http"}, receive, send)
+        await Observed(broken)({"type": "http"}, receive, send)
 
 
 def test_listening_imports_no_powertools() -> None:

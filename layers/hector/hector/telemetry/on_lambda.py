@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from hector import telemetry
@@ -43,15 +42,15 @@ def listen() -> None:
 class LambdaListener:
     def __init__(self, service: str) -> None:
         self._service = service
-        self._sums: Counter[Measure] = Counter()
+        self._sums: dict[Measure, float] = {}
         self._first_tokens: list[float] = []
         self._turns: list[tuple[Task, Times]] = []
 
-    def count(self, measure: Measure, value: int | float) -> None:
+    def count(self, measure: Measure, value: float) -> None:
         if measure is Measure.FIRST_TOKEN:
             self._first_tokens.append(value)
         else:
-            self._sums[measure] += value
+            self._sums[measure] = self._sums.get(measure, 0) + value
 
     def turn_ended(self, task: Task, times: Times) -> None:
         self._turns.append((task, times))

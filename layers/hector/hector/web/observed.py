@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hector import telemetry
 
 
-def observed(app: ASGIApp) -> Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]:
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+class Observed:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = (scope.get("aws.event") or {}).get("requestContext") or {}
         telemetry.REQUEST.set(str(context.get("requestId") or ""))
         if not telemetry.listening():
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         complete = False
 
@@ -25,11 +25,9 @@ def observed(app: ASGIApp) -> Callable[[Scope, Receive, Send], Coroutine[Any, An
             complete = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
-            await app(scope, receive, sending)
+            await self._app(scope, receive, sending)
         finally:
             # Not before the client has all of its answer: the first time takes a while.
             while complete and (await receive())["type"] != "http.disconnect":
                 pass
             telemetry.flush()
-
-    return call

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from hector import __version__
 from hector.services import Services
 from hector.web.cors import CORS
-from hector.web.observed import observed
+from hector.web.observed import Observed
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
 
 
-def sessions_app(services: Services) -> Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]:
+def sessions_app(services: Services) -> Observed:
     """The routes of sessions alone; the OpenAPI document is served where all routes are."""
-    return observed(_app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None))
+    return Observed(_app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None))
 
 
 def whole_app(services: Services) -> FastAPI:
