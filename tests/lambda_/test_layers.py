@@ -64,6 +64,8 @@ request = client._request_signer.generate_presigned_url(
     "DescribeTable")
 print(request.split("?")[0], "Signature" in request)
 print(session.create_client("sts", region_name="cn-north-1").meta.endpoint_url)
+for service in ("s3", "sqs", "ssm", "bedrock-runtime"):
+    session.create_client(service, region_name="eu-central-1")
 """
     lines = run_alone(code, layers / "HectorLayer" / "python").split()
     assert lines == ["https://dynamodb.eu-central-1.amazonaws.com", "True", "https://sts.cn-north-1.amazonaws.com.cn"]

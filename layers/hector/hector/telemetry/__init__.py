@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hector.model import Task, TaskState
 
@@ -31,8 +30,7 @@ class Measure(StrEnum):
     LOST_WORKERS = "LostWorkers"
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """Of a turn, in seconds since 1970; no first token if the agent said nothing."""
 
     began: float
