@@ -50,7 +50,19 @@ def test_the_packages_are_complete_on_their_own(layers: Path) -> None:
     hector, streaming = layers / "HectorLayer" / "python", layers / "ResponseStreamingLayer" / "python"
     run_alone("import hector.wiring, hector.web.server, hector.web.apps, mangum", hector)
     run_alone("import response_streaming.runtime", streaming)
-    run_alone("import oidc", layers / "AuthorizerLayer" / "python")
+    verify = """
+import jwt, oidc
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+keys = [
+    (RSAAlgorithm, rsa.generate_private_key(65537, 2048), "RS256"),
+    (ECAlgorithm, ec.generate_private_key(ec.SECP256R1()), "ES256"),
+    (OKPAlgorithm, ed25519.Ed25519PrivateKey.generate(), "EdDSA")]
+for algorithm, key, name in keys:
+    public = jwt.PyJWK.from_json(algorithm.to_jwk(key.public_key()))
+    print(jwt.decode(jwt.encode({"sub": name}, key, algorithm=name), public, algorithms=oidc.issuer.ALGORITHMS)["sub"])
+"""
+    assert run_alone(verify, layers / "AuthorizerLayer" / "python").split() == ["RS256", "ES256", "EdDSA"]
 
 
 def test_the_trimmed_aws_sdk_still_signs_and_finds_its_endpoints(layers: Path) -> None:
