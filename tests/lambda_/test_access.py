@@ -20,7 +20,7 @@ TABLE = (
 )
 HAND_OVER = ({"sqs:SendMessage"}, {"<WorkQueue.Arn>"})
 WORK = (
-    {f"sqs:{verb}" for verb in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")},
+    {f"sqs:{verb}" for verb in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")},
     {"<WorkQueue.Arn>"},
 )
 EXPECTED: dict[str, dict[str, tuple[set[str], set[str]]]] = {
