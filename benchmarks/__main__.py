@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import chunks, first_token, packages, startup, throughput
+from benchmarks import chunks, cost, first_token, packages, startup, throughput
 from benchmarks.report import Row, as_json, as_table, missed
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "throughput": throughput.measure,
     "chunks": chunks.measure,
     "packages": packages.measure,
+    "cost": cost.measure,
 }
 
 

@@ -19,6 +19,7 @@ TABLE = (
     {"<Table.Arn>", "<Table.Arn>/index/activity"},
 )
 HAND_OVER = ({"sqs:SendMessage"}, {"<WorkQueue.Arn>"})
+SWEEP = ({"dynamodb:Scan"}, {"<Table.Arn>/index/activity"})
 WORK = (
     {f"sqs:{verb}" for verb in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")},
     {"<WorkQueue.Arn>"},
@@ -27,7 +28,7 @@ EXPECTED: dict[str, dict[str, tuple[set[str], set[str]]]] = {
     "CreateSession": {"Traces": TRACES, "Table": TABLE},
     "PostTask": {"Traces": TRACES, "Table": TABLE, "HandOver": HAND_OVER},
     "StreamResponse": {"Traces": TRACES, "Table": TABLE, "HandOver": HAND_OVER},
-    "HandleEvent": {"Traces": TRACES, "Table": TABLE, "HandOver": HAND_OVER, "Work": WORK},
+    "HandleEvent": {"Traces": TRACES, "Table": TABLE, "HandOver": HAND_OVER, "Work": WORK, "Sweep": SWEEP},
     "TableStream": {
         "Traces": TRACES,
         "CleanUp": (
@@ -157,4 +158,10 @@ def test_a_star_stands_only_where_there_is_nothing_to_name() -> None:
 def test_with_redis_nobody_may_touch_a_table() -> None:
     found = allowed(SessionStore="redis", RedisUrl="rediss://cache.example:6379/0")
     assert set(found) == set(EXPECTED) - {"TableStream"}
-    assert not any(sid == "Table" for items in found.values() for sid in items)
+    assert not any(sid in ("Table", "Sweep") for items in found.values() for sid in items)
+
+
+def test_the_store_uses_no_other_operation_than_those() -> None:
+    from hector.stores.dynamodb.failures import _USED
+
+    assert {f"dynamodb:{operation}" for operation in _USED} == TABLE[0] | SWEEP[0]

@@ -36,7 +36,7 @@ async def test_the_functions_serve_it(built_template: Path, tmp_path: Path) -> N
     functions, routes = load(built_template, built.PARAMETERS, {})
     functions = [replace(function, layers=(*function.layers, tmp_path)) for function in functions]
     async with (
-        Emulator(functions, routes, environment={"HECTOR_STORE": "memory:"}) as aws,
+        Emulator(functions, routes, environment={"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}) as aws,
         httpx.AsyncClient(base_url=aws.url, timeout=30) as client,
     ):
         agents = (await client.get("/agents")).text

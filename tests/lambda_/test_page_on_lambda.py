@@ -36,7 +36,7 @@ async def aws(built_template: Path, dynamodb_local: str, monkeypatch: pytest.Mon
         built_template,
         parameters=built.PARAMETERS,
         resources={"Table": table},
-        environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local},
+        environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local, "HECTOR_QUEUE": ""},
     )
     async with emulator:
         yield emulator

@@ -349,7 +349,12 @@ def test_without_powertools_it_says_so_and_goes_on() -> None:
 
 async def test_on_the_built_functions(built_template: Path) -> None:
     """With the layer's own Powertools, under awslambdaric's own log handler, at the level that says most."""
-    environment = {"HECTOR_STORE": "memory:", "AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
+    environment = {
+        "HECTOR_STORE": "memory:",
+        "HECTOR_QUEUE": "",
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",
+        "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+    }
     async with (
         Emulator.from_template(built_template, parameters=built.PARAMETERS, environment=environment) as aws,
         httpx.AsyncClient(base_url=aws.url, timeout=30) as client,
