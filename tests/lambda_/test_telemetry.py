@@ -45,7 +45,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     root.setLevel(logging.DEBUG)
     on_lambda.listen()
     yield stream
-    telemetry.listen(None)
+    telemetry.listen()
     root.handlers[:] = others
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
@@ -220,6 +220,22 @@ async def test_a_lost_worker_is_counted(
     await lost.aclose()
 
 
+def test_what_the_work_queue_and_the_sweep_do_is_handed_on_too(
+    log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hector import config
+    from hector.events.handle import event_handler
+
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 60_000
+
+    handler = event_handler(build(config.load()))
+    telemetry.count(Measure.LOST_WORKERS)
+    handler({"source": "aws.events", "detail-type": "Scheduled Event"}, Context())
+    assert metrics(capsys.readouterr().out) == {"LostWorkers": [1]}
+
+
 Traced = Callable[[], list[dict[str, Any]]]
 
 
@@ -279,9 +295,7 @@ async def test_nothing_is_handed_on_before_the_answer_is_out(services: Services)
     """Powertools' import would hold back the last token."""
     order = []
 
-    class Watching:
-        def count(self, measure: Measure, value: float) -> None: ...
-        def turn_ended(self, task: Any, times: Any) -> None: ...
+    class Watching(telemetry.Listener):
         def flush(self) -> None:
             order.append("flush")
 

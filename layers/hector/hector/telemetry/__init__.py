@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from enum import StrEnum
-from typing import NamedTuple, Protocol
 
 from hector.model import Task, TaskState
 
@@ -30,15 +29,18 @@ class Measure(StrEnum):
     LOST_WORKERS = "LostWorkers"
 
 
-class Times(NamedTuple):
+class Times:
     """Of a turn, in seconds since 1970; no first token if the agent said nothing."""
 
-    began: float
-    first_token: float | None
-    ended: float
+    __slots__ = ("began", "ended", "first_token")
+
+    def __init__(self, began: float, first_token: float | None, ended: float) -> None:
+        self.began, self.first_token, self.ended = began, first_token, ended
 
 
-class Listener(Protocol):
+class Listener:
+    """Takes what is measured; this one does nothing with it."""
+
     def count(self, measure: Measure, value: float) -> None:
         """Must not take long: a token may be waiting."""
 
@@ -54,26 +56,26 @@ TASK: ContextVar[str] = ContextVar("hector_task", default="")
 REQUEST: ContextVar[str] = ContextVar("hector_request", default="")
 """The gateway's id of the request that this is about."""
 
-_listener: Listener | None = None
+_SILENT = Listener()
+_listener = _SILENT
 
 
-def listen(listener: Listener | None) -> None:
+def listen(listener: Listener = _SILENT) -> None:
+    """From now on, in this process; without a listener, nobody does."""
     global _listener
     _listener = listener
 
 
 def listening() -> bool:
-    return _listener is not None
+    return _listener is not _SILENT
 
 
 def count(measure: Measure, value: float = 1) -> None:
-    if _listener is not None:
-        _listener.count(measure, value)
+    _listener.count(measure, value)
 
 
 def flush() -> None:
-    if _listener is not None:
-        _listener.flush()
+    _listener.flush()
 
 
 class TurnClock:
@@ -88,8 +90,6 @@ class TurnClock:
             self._first_token = time.time()
 
     def ended(self, task: Task) -> None:
-        if _listener is None:
-            return
         count(Measure.TURNS)
         if task.state is TaskState.FAILED:
             count(Measure.FAILED_TURNS)
@@ -110,7 +110,7 @@ class OpenStream:
         self._next = time.monotonic() + MINUTE
 
     def tick(self) -> None:
-        if _listener is not None and time.monotonic() >= self._next:
+        if time.monotonic() >= self._next:
             self._next += MINUTE
             count(Measure.OPEN_STREAMS)
             flush()  # who watches wants to see it while it is open

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from hector import telemetry
 from hector.model import Task, session_id_of
-from hector.telemetry import Measure, Times
-from hector.telemetry.xray import send_subsegment
+from hector.telemetry import Listener, Measure, Times
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
@@ -39,7 +38,7 @@ def listen() -> None:
     telemetry.listen(LambdaListener(service))
 
 
-class LambdaListener:
+class LambdaListener(Listener):
     def __init__(self, service: str) -> None:
         self._service = service
         self._sums: dict[Measure, float] = {}
@@ -63,6 +62,8 @@ class LambdaListener:
             self._put_metrics()
 
     def _tell(self, task: Task, times: Times) -> None:
+        from hector.telemetry.xray import send_subsegment
+
         told: dict[str, str | int] = {
             "task_id": task.id,
             "session_id": task.session_id,
