@@ -34,7 +34,7 @@ def load(file: str | None = None) -> Settings:
     else:
         settings = Settings.model_validate(_defaults())
     if url := os.environ.get("HECTOR_STORE"):
-        settings = settings.model_copy(update={"session_store": _store(url)})
+        settings = settings.model_copy(update={"session_store": store_at(url, f"HECTOR_STORE={url!r}")})
     if url := os.environ.get("HECTOR_QUEUE"):
         if not url.startswith(("https://", "http://")):
             raise ConfigError(f"HECTOR_QUEUE={url!r}: this must be the URL of an SQS queue.")
@@ -48,6 +48,17 @@ def _defaults() -> dict[str, Any]:
         return DEFAULTS
     agents = {id_: {**agent, "llm": "bedrock"} for id_, agent in DEFAULTS["agents"].items()}
     return {"llms": {"bedrock": {"type": "bedrock", "model": model}}, "agents": agents}
+
+
+def store_at(url: str, named: str) -> StoreSettings:
+    """The settings that a store's URL stands for. Raises ConfigError, which calls it as it is `named`."""
+    try:
+        settings: StoreSettings = TypeAdapter[Any](StoreSettings).validate_python(url)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = "".join(f"{part}: " for part in problem["loc"][1:])
+        raise ConfigError(f"{named}: {key}{_message(problem)}") from None
+    return settings
 
 
 def _read(path: File) -> str:
@@ -84,15 +95,6 @@ def _dangling(document: Document) -> list[str]:
         for id_, llm in named.items()
         if isinstance(llm, str) and llm not in llms
     ]
-
-
-def _store(url: str) -> Any:
-    try:
-        return TypeAdapter[Any](StoreSettings).validate_python(url)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = "".join(f"{part}: " for part in problem["loc"][1:])
-        raise ConfigError(f"HECTOR_STORE={url!r}: {key}{_message(problem)}") from None
 
 
 def _explain(document: Document, problem: Any) -> str:
