@@ -224,6 +224,7 @@ def test_what_the_work_queue_and_the_sweep_do_is_handed_on_too(
     log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from hector import config
+    from hector.events import loop
     from hector.events.handle import event_handler
 
     class Context:
@@ -234,6 +235,8 @@ def test_what_the_work_queue_and_the_sweep_do_is_handed_on_too(
     telemetry.count(Measure.LOST_WORKERS)
     handler({"source": "aws.events", "detail-type": "Scheduled Event"}, Context())
     assert metrics(capsys.readouterr().out) == {"LostWorkers": [1]}
+    assert loop._loop is not None
+    loop._loop.close()
 
 
 Traced = Callable[[], list[dict[str, Any]]]
