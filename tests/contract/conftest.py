@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
+from hector.stores.dynamodb.connection import Connection
 from hector.stores.memory import MemoryStore
 from hector.stores.redis import RedisStore
+from hector.stores.sql import SQLStore
 from hector.testing import Bench, MakeStore, ManualClock
 
 REDIS = {"redis": "redis_url", "redis-cluster": "redis_cluster_url", "valkey": "valkey_url"}
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", *REDIS]
+BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", *REDIS, "sqlite", "postgresql"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -30,13 +34,29 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
         case "dynamodb-mock":
             from moto import mock_aws
 
+            request.getfixturevalue("one_call_at_a_time")
             with mock_aws():
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
-        case backend:
-            url = request.getfixturevalue(REDIS[backend])
+        case "sqlite" | "postgresql":
+            url = request.getfixturevalue(f"{request.param}_url")
+            yield lambda clock: SQLStore(url, clock=clock)
+        case "redis" | "redis-cluster" | "valkey":
+            url = request.getfixturevalue(REDIS[request.param])
             yield lambda clock: RedisStore(url, clock=clock)
+
+
+@pytest.fixture
+def one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two conditional writes at once may both succeed on moto, which is no engine."""
+    lock, run = threading.Lock(), Connection._run
+
+    def locked(connection: Connection, function: Callable[[Any], Any]) -> Any:
+        with lock:
+            return run(connection, function)
+
+    monkeypatch.setattr(Connection, "_run", locked)
 
 
 @pytest.fixture

@@ -1,41 +1,60 @@
-"""Messages, events and outcomes ⇄ texts, for stores that keep structures as compact JSON."""
+"""Messages and events ⇄ what JSON can hold, as compact as it reads well: for stores that keep texts."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from typing import Any
 
-from hector.model import Event, EventKind, Message, Part, Principal, Role, StopReason, TaskError, TaskState, Usage
-from hector.stores.base import Outcome
+from hector.model import Event, EventKind, Message, Part, Principal, Role, StopReason, TaskError, TaskState
 
 _PLAIN = "text/plain"
 
 
-def encoded(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def dumped(value: Any) -> str:
+    """Compact JSON without NUL characters; lone surrogates, which UTF-8 cannot hold, are escaped with all the rest."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    return text
 
 
-def encoded_principal(principal: Principal) -> str:
-    return encoded([principal.tenant, principal.subject])
+def loaded(text: str) -> Any:
+    return json.loads(text)
 
 
-def decoded_principal(text: str) -> Principal:
-    tenant, subject = json.loads(text)
+def encoded_principal(principal: Principal) -> list[str]:
+    return [principal.tenant, principal.subject]
+
+
+def decoded_principal(entries: list[str]) -> Principal:
+    tenant, subject = entries
     return Principal(subject, tenant)
 
 
-def encoded_message(message: Message) -> str:
-    return encoded([message.role.value, *map(_of_part, message.parts)])
+def encoded_events(events: Iterable[Event]) -> list[Any]:
+    """Without their numbers, which follow each other. A piece of the answer is just its text."""
+    return [encoded_event(event) for event in events]
 
 
-def decoded_message(text: str) -> Message:
-    role, *parts = json.loads(text)
+def decoded_events(first: int, entries: Iterable[Any]) -> list[Event]:
+    return [decoded_event(number, entry) for number, entry in enumerate(entries, first)]
+
+
+def encoded_message(message: Message) -> list[Any]:
+    return [message.role.value, *map(_of_part, message.parts)]
+
+
+def decoded_message(entries: list[Any]) -> Message:
+    role, *parts = entries
     return Message(Role(role), tuple(map(_part, parts)))
 
 
-def encoded_event(event: Event) -> str:
-    """All but its number, as JSON."""
+def encoded_event(event: Event) -> str | dict[str, Any]:
+    """All but its number."""
     entry: dict[str, Any] = {"k": event.kind.value}
     if event.text:
         entry["t"] = event.text
@@ -47,11 +66,12 @@ def encoded_event(event: Event) -> str:
         entry["e"] = [event.error.code, event.error.message]
     if event.stop_reason is not None:
         entry["r"] = event.stop_reason.value
-    return encoded(entry)
+    return event.text if entry == {"k": EventKind.MESSAGE.value, "t": event.text} else entry
 
 
-def decoded_event(number: int, text: str) -> Event:
-    entry = json.loads(text)
+def decoded_event(number: int, entry: str | dict[str, Any]) -> Event:
+    if isinstance(entry, str):
+        return Event(number, EventKind.MESSAGE, entry)
     return Event(
         number,
         EventKind(entry["k"]),
@@ -60,31 +80,6 @@ def decoded_event(number: int, text: str) -> Event:
         entry.get("f"),
         TaskError(*entry["e"]) if "e" in entry else None,
         StopReason(entry["r"]) if "r" in entry else None,
-    )
-
-
-def encoded_outcome(outcome: Outcome) -> dict[str, str]:
-    """What a turn's end adds to its task, by name; `decoded_outcome` reads it back."""
-    values = {"state": outcome.state.value, "last_event": str(outcome.last_event)}
-    if outcome.output is not None:
-        values["output"] = encoded_message(outcome.output)
-    if outcome.usage is not None:
-        values["usage"] = encoded([outcome.usage.input_tokens, outcome.usage.output_tokens])
-    if outcome.error is not None:
-        values["error"] = encoded([outcome.error.code, outcome.error.message])
-    if outcome.stop_reason is not None:
-        values["stop_reason"] = outcome.stop_reason.value
-    return values
-
-
-def decoded_outcome(values: dict[str, str]) -> Outcome:
-    return Outcome(
-        TaskState(values["state"]),
-        int(values.get("last_event", 0)),
-        decoded_message(values["output"]) if "output" in values else None,
-        Usage(*json.loads(values["usage"])) if "usage" in values else None,
-        TaskError(*json.loads(values["error"])) if "error" in values else None,
-        StopReason(values["stop_reason"]) if "stop_reason" in values else None,
     )
 
 

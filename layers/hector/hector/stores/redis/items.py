@@ -10,12 +10,12 @@ from typing import Any
 
 from hector.model import Event, EventKind, Millis, Principal, Session, Task
 from hector.stores.base import Idempotency, Lease, Outcome
-from hector.stores.encoding import (
+from hector.stores.encoding import dumped
+from hector.stores.redis.encoding import (
     decoded_event,
     decoded_message,
     decoded_outcome,
     decoded_principal,
-    encoded,
     encoded_event,
     encoded_message,
     encoded_outcome,
@@ -47,7 +47,7 @@ def suffix_of(task_id: str) -> str:
 
 
 def hashed(*texts: str) -> str:
-    return hashlib.sha256(encoded(texts).encode()).hexdigest()[:40]
+    return hashlib.sha256(dumped(texts).encode()).hexdigest()[:40]
 
 
 def hot_fields(session: Session, key: str) -> Fields:
@@ -66,7 +66,7 @@ def hot_fields(session: Session, key: str) -> Fields:
         "owner": encoded_principal(session.principal),
         "agent": session.agent_id,
         **{name: str(number) for name, number in numbers.items()},
-        "metadata": encoded(session.metadata) if session.metadata else "",
+        "metadata": dumped(session.metadata) if session.metadata else "",
     }
     return fields | {"key": key} if key else fields
 
@@ -194,7 +194,7 @@ def cursor_of(after: int) -> str:
 def pointer(session: Session, idempotency: Idempotency) -> str:
     """The times are the session's, so that whoever completes it after a crash makes the same one."""
     times = [session.created_at, session.expires_at, session.last_expiry, session.turns]
-    return f"{session.id} {encoded([idempotency.fingerprint, *times])}"
+    return f"{session.id} {dumped([idempotency.fingerprint, *times])}"
 
 
 def pointed_session(session: Session, value: str) -> tuple[Session, str]:

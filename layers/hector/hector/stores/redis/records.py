@@ -8,9 +8,9 @@ from hector.concurrency import side_by_side
 from hector.errors import LeaseLost, LineFull, LostTurn, NotFound, SessionBusy, TaskClosed, TaskNotCancelable
 from hector.model import Millis, Principal, is_id, session_id_of
 from hector.stores.base import Clock, Lease
-from hector.stores.encoding import encoded_principal
 from hector.stores.redis import items
 from hector.stores.redis.connection import Connection
+from hector.stores.redis.encoding import encoded_principal
 from hector.stores.redis.items import Fields, Keys, Reply
 from hector.stores.redis.scripts import PARTS
 

@@ -11,8 +11,9 @@ from hector.errors import IdempotencyKeyReused, NotFound
 from hector.model import Millis, Principal, Session
 from hector.stores.base import Idempotency, Page, StagedTurn
 from hector.stores.cursors import activity_key_at
-from hector.stores.encoding import encoded, encoded_principal
+from hector.stores.encoding import dumped
 from hector.stores.redis import items
+from hector.stores.redis.encoding import encoded_principal
 from hector.stores.redis.items import Reply
 from hector.stores.redis.listing import newest
 from hector.stores.redis.records import SETTLED, Records
@@ -54,7 +55,7 @@ class Sessions(Records):
         await self._own_hot(principal, session_id)
         now, owner = self._now(), encoded_principal(principal)
         changed = "" if metadata is None else "1"
-        text = encoded(metadata) if metadata else ""
+        text = dumped(metadata) if metadata else ""
         answer = await self._run("update", session_id, now, owner, "" if ttl is None else ttl, changed, text)
         return _session_of(session_id, answer, now)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hector.model import Principal, Session
 from hector.stores.base import Page, Unfinished
 from hector.stores.cursors import activity_key_at
-from hector.stores.encoding import decoded_principal
 from hector.stores.redis import items
+from hector.stores.redis.encoding import decoded_principal
 from hector.stores.redis.listing import newest
 from hector.stores.redis.records import SETTLED, Records
 

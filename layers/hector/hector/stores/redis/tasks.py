@@ -7,8 +7,8 @@ import secrets
 from hector.model import Millis, Principal, Summary, Task, TaskState, working
 from hector.stores.base import LogPage, Outcome, Page
 from hector.stores.cursors import check_tasks_cursor
-from hector.stores.encoding import encoded_outcome, encoded_principal
 from hector.stores.redis import items
+from hector.stores.redis.encoding import encoded_outcome, encoded_principal
 from hector.stores.redis.records import Records
 
 

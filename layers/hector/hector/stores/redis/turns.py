@@ -10,8 +10,8 @@ from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, LeaseLost, NotFound
 from hector.model import Event, Millis, Principal, Session, Summary, Task, is_id, session_id_of
 from hector.stores.base import Idempotency, Lease, Outcome, Submitted
-from hector.stores.encoding import encoded_outcome, encoded_principal
 from hector.stores.redis import items
+from hector.stores.redis.encoding import encoded_outcome, encoded_principal
 from hector.stores.redis.items import Fields, Reply
 from hector.stores.redis.records import Records
 
