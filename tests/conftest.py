@@ -9,6 +9,7 @@ import pytest
 from tests import dynamodb_local as dynamodb
 from tests import postgres_server as postgres
 from tests import redis_server
+from tests.backends import FreshPlace, FreshURL, Place, fresh_url
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,7 @@ def valkey_url() -> Iterator[str]:
         yield server.url.replace("redis://", "valkey://")
 
 
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.PostgresServer]:
     """A PostgreSQL with an empty database; who stops it starts it again."""
     with postgres.running() as server:
@@ -54,3 +56,14 @@ def postgresql_url(postgres_server: postgres.PostgresServer) -> str:
 def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Of a file that is not there yet."""
     return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"
+
+
+@pytest.fixture(scope="session")
+def fresh_store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FreshURL:
+    """Makes the URL of an empty place for a backend's name."""
+    return lambda backend: fresh_url(backend, request, tmp_path_factory.mktemp(backend))
+
+
+@pytest.fixture(scope="session")
+def fresh_place(fresh_store_url: FreshURL) -> FreshPlace:
+    return lambda backend: Place(fresh_store_url(backend))

@@ -18,12 +18,9 @@ Servers = tuple[HectorServer, HectorServer]
 
 
 STORES = {
-    "dynamodb": "processes_table_url",
-    "redis": "redis_url",
-    "redis-cluster": "redis_cluster_url",
-    "sqlite": "sqlite_url",
-    "postgresql": "postgresql_url",
-}
+    "dynamodb": "processes_table_url", "sqlite": "sqlite_url", "postgresql": "postgresql_url",
+    "redis": "redis_url", "redis-cluster": "redis_cluster_url",
+}  # fmt: skip
 """Each store that processes can share, and the fixture that gives its HECTOR_STORE."""
 
 

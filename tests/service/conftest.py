@@ -21,7 +21,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
             made = DynamoDBStore("service", endpoint_url=request.getfixturevalue("dynamodb_local"))
         case "redis":
             made = RedisStore(request.getfixturevalue("redis_url"))
-        case "sqlite" | "postgresql":
+        case _:
             made = SQLStore(request.getfixturevalue(f"{request.param}_url"))
     await made.set_up()
     yield made

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from hector.stores.redis.failures import driver_missing, passes, translated
@@ -43,6 +44,7 @@ class Connection:
         self._client: Any = None
         self._blocking: Any = None
         self._calls = asyncio.Semaphore(CALLS)
+        self._looking = asyncio.Lock()
         self._waiting = 0
 
     def open(self) -> Any:
@@ -105,7 +107,9 @@ class Connection:
         if self._blocking is None:
             self._blocking = self._create(LONGEST_WAIT_SECONDS + READ_TIMEOUT_SECONDS)
         try:
-            await self._blocking.xread(streams, count=1, block=max(1, round(seconds * 1000)))
+            with _cancels_count():
+                client = await self._ready(self._blocking)
+                await client.xread(streams, count=1, block=max(1, round(seconds * 1000)))
         except (RedisError, RedisClusterException, OSError):
             await asyncio.sleep(min(seconds, POLL_SECONDS))
 
@@ -117,13 +121,21 @@ class Connection:
         async with self._calls:
             while True:
                 try:
-                    return await attempt(self.open())
+                    with _cancels_count():
+                        return await attempt(await self._ready(self.open()))
                 except (RedisError, RedisClusterException, OSError) as error:
                     if not passes(error, self.place) or loop.time() + pause > give_up_at:
                         raise translated(error, self.place) from error
                     await self._forget(error)
                 await asyncio.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _ready(self, client: Any) -> Any:
+        """The client, which knows its cluster: calls that look at it for the first time together lose connections."""
+        if self.place.cluster:
+            async with self._looking:
+                await client.initialize()
+        return client
 
     async def _forget(self, error: Exception) -> None:
         """After a failover, connections lead to a replica: the address is to be looked up again."""
@@ -149,3 +161,18 @@ class Connection:
             "max_connections": 2 * (CALLS + WAITERS),
         }
         return RedisCluster(**options) if self.place.cluster else Redis(**options)
+
+
+@contextmanager
+def _cancels_count() -> Iterator[None]:
+    """Raises CancelledError if the task was canceled in here, and the driver has swallowed it.
+
+    It sends with asyncio.wait_for, which on Python 3.11 forgets a cancel that comes as what it waits for is done.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError

@@ -8,7 +8,7 @@ from typing import Any
 
 from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session
+from hector.model import Millis, Principal, Session, Summary
 from hector.stores.base import Idempotency, Page, StagedTurn
 from hector.stores.cursors import activity_key_at
 from hector.stores.encoding import dumped
@@ -68,13 +68,17 @@ class Sessions(Records):
             await self._run("delete", session_id, self._now(), hot["owner"])
         await self._erase(session_id, self._keys.owner(principal))
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         for turn in turns:
             suffix, fields = items.suffix_of(turn.task.id), items.flat(items.ended_fields(turn.task))
             log = items.entries_of(turn.events)
             await self._run(
                 "stage", session.id, self._now(), suffix, turn.task.turn, len(fields), *fields, *log, suffix=suffix
             )
+        if summary is not None:
+            await self._run("stage_summary", session.id, self._now(), summary.text, summary.through)
 
     async def unstage(self, session: Session) -> None:
         await self._erase_tasks(session.id)

@@ -5,5 +5,5 @@ for _, suffix in ipairs(redis.call('ZRANGE', base .. ':tasks', 0, tonumber(ARGV[
   redis.call('ZREM', base .. ':tasks', suffix)
 end
 local left = redis.call('ZCARD', base .. ':tasks')
-if left == 0 then redis.call('UNLINK', base .. ':tasks', base .. ':turns', base .. ':keys') end
+if left == 0 then redis.call('UNLINK', base .. ':tasks', base .. ':turns', base .. ':keys', base .. ':staged') end
 return {'ok', left}

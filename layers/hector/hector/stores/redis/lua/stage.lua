@@ -5,7 +5,7 @@ local task, log = task_key(suffix), log_key(suffix)
 redis.call('UNLINK', task, log)
 redis.call('HSET', task, unpack(ARGV, 5, 4 + count))
 redis.call('ZADD', base .. ':tasks', 0, suffix)
-redis.call('ZADD', base .. ':turns', ARGV[3], suffix)
+if ARGV[3] ~= '0' then redis.call('ZADD', base .. ':turns', ARGV[3], suffix) end
 local number = 0
 for index = 5 + count, #ARGV, 2 do
   number = number + 1
