@@ -17,7 +17,10 @@ from tests.support import Frame, frames
 Servers = tuple[HectorServer, HectorServer]
 
 
-STORES = {"dynamodb": "processes_table_url", "sqlite": "sqlite_url", "postgresql": "postgresql_url"}
+STORES = {
+    "dynamodb": "processes_table_url", "sqlite": "sqlite_url", "postgresql": "postgresql_url",
+    "redis": "redis_url", "redis-cluster": "redis_cluster_url",
+}  # fmt: skip
 """Each store that processes can share, and the fixture that gives its HECTOR_STORE."""
 
 

@@ -79,7 +79,7 @@ def build(
         )
         for id_, agent in settings.agents.items()
     }
-    store = store or _store(settings.session_store, clock)
+    store = store or open_store(settings.session_store, clock)
     live = LiveLogs()
     queue = queue or _queue(settings)
     recovery = Recovery(store, clock, queue)
@@ -138,7 +138,8 @@ def _agent(settings: Settings, name: str, llm: LLM) -> Agent:
                 raise settings.error(("llms", name, "target"), error.message) from error
 
 
-def _store(settings: StoreSettings, clock: Clock) -> Store:
+def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
+    """The store that these settings mean; it connects when it is used first. Raises ConfigError."""
     match settings:
         case MemoryStoreSettings():
             from hector.stores.memory import MemoryStore
@@ -150,6 +151,10 @@ def _store(settings: StoreSettings, clock: Clock) -> Store:
             return DynamoDBStore(
                 settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
             )
+        case URLStoreSettings(backend="redis"):
+            from hector.stores.redis import RedisStore
+
+            return RedisStore(settings.url, clock=clock)
         case URLStoreSettings():
             from hector.stores.sql import SQLStore
 

@@ -25,11 +25,22 @@ def load(file: str | None = None) -> Settings:
     path = File(named or DEFAULT_FILE)
     settings = _parse(_read(path), str(path)) if named or path.exists() else Settings.model_validate(DEFAULTS)
     if url := os.environ.get("HECTOR_STORE"):
-        settings = settings.model_copy(update={"session_store": _store(url)})
+        settings = settings.model_copy(update={"session_store": store_at(url, f"HECTOR_STORE={url!r}")})
     if url := os.environ.get("HECTOR_QUEUE"):
         if not url.startswith(("https://", "http://")):
             raise ConfigError(f"HECTOR_QUEUE={url!r}: this must be the URL of an SQS queue.")
         settings = settings.model_copy(update={"work_queue": url})
+    return settings
+
+
+def store_at(url: str, named: str) -> StoreSettings:
+    """The settings that a store's URL stands for. Raises ConfigError, which calls it as it is `named`."""
+    try:
+        settings: StoreSettings = TypeAdapter[Any](StoreSettings).validate_python(url)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = "".join(f"{part}: " for part in problem["loc"][1:])
+        raise ConfigError(f"{named}: {key}{_message(problem)}") from None
     return settings
 
 
@@ -67,15 +78,6 @@ def _dangling(document: Document) -> list[str]:
         for id_, llm in named.items()
         if isinstance(llm, str) and llm not in llms
     ]
-
-
-def _store(url: str) -> Any:
-    try:
-        return TypeAdapter[Any](StoreSettings).validate_python(url)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = "".join(f"{part}: " for part in problem["loc"][1:])
-        raise ConfigError(f"HECTOR_STORE={url!r}: {key}{_message(problem)}") from None
 
 
 def _explain(document: Document, problem: Any) -> str:
