@@ -8,10 +8,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hector.agents.base import ServedAgent, Turn
+from hector.agents.base import Agent, ServedAgent, Turn
 from hector.concurrency import side_by_side
 from hector.errors import HectorError, InvalidRequest, LostTurn, NotFound, SessionBusy, Stopping
-from hector.history import conversation, turns_needed
+from hector.history import History, Known
 from hector.live import LiveLogs
 from hector.model import Message, Principal, Session, Task, TaskState, new_session_id, new_task_id
 from hector.producer import CLEAN_UP_SECONDS, LEASE, Limits, Producer
@@ -19,8 +19,6 @@ from hector.recovery import Recovery
 from hector.stores.base import Clock, Idempotency, Lease, Store
 
 _ATTEMPTS = 3
-_MOST_TURNS_AT_FIRST = 50
-"""Turns read before the session's agent is known; one that is shown more reads again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,7 @@ class Turns:
         self._agents = agents
         self._limits = limits
         self._now = clock
-        shown = max((turns_needed(agent.window) for agent in agents.values()), default=0)
-        self._read_at_first = max(1, min(shown, _MOST_TURNS_AT_FIRST))
+        self._history = History(store, agents.values())
         self._running: dict[asyncio.Task[None], Producer] = {}
         self._stopping = False
 
@@ -128,13 +125,13 @@ class Turns:
         be with; `seconds_left` is how long this process may go on. Raises NotFound, InvalidRequest, SessionBusy,
         IdempotencyKeyReused, Stopping.
         """
-        session, ended = await side_by_side(
+        session, known = await side_by_side(
             self._store.read_session(principal, session_id),
-            self._store.read_history(principal, session_id, limit=self._read_at_first),
+            self._history.read(principal, session_id),
         )
         if agent_id not in (None, session.agent_id):
             raise InvalidRequest(f"That session is with agent {session.agent_id!r}.", field="contextId")
-        return await self._open(session, ended, message, idempotency, seconds_left)
+        return await self._open(session, known, message, idempotency, seconds_left)
 
     async def start_new(
         self,
@@ -151,7 +148,7 @@ class Turns:
         """
         key = idempotency and replace(idempotency, fingerprint=f"{agent_id} {idempotency.fingerprint}")
         session = await self.create_session(principal, agent_id, idempotency=key)
-        return await self._open(session, [], message, idempotency, seconds_left)
+        return await self._open(session, Known(), message, idempotency, seconds_left)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
         """Ask the worker to stop; it does within a second. Raises NotFound, TaskNotCancelable."""
@@ -175,7 +172,7 @@ class Turns:
     async def _open(
         self,
         session: Session,
-        ended: list[Task],
+        known: Known,
         message: Message,
         idempotency: Idempotency | None,
         seconds_left: float | None,
@@ -192,16 +189,13 @@ class Turns:
         task, lease = claimed.task, claimed.lease
         if lease is None:
             return task
+        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
         try:
-            needed = turns_needed(served.window)
-            if lease.head != (ended[-1].turn if ended else 0) or len(ended) < min(needed, lease.head):
-                ended = await self._store.read_history(session.principal, session.id, limit=max(1, needed))
+            agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
         except BaseException:
             await self._take_back(claimed)
             raise
-        turn = Turn(task.id, lease.session, task.input, conversation(ended, window=served.window), served.system)
-        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
-        self._run(Producer(self._store, self._live.open(task.id), lease, Limits(seconds, served.streams)), served, turn)
+        self._run(Producer(self._store, self._live.open(task.id), lease, Limits(seconds, served.streams)), agent, turn)
         return task
 
     def _new_task(self, session: Session, message: Message) -> Task:
@@ -216,8 +210,8 @@ class Turns:
             updated_at=now,
         )
 
-    def _run(self, producer: Producer, served: ServedAgent, turn: Turn) -> None:
-        running = asyncio.create_task(producer.run(served.agent, turn), name=f"turn {turn.task_id}")
+    def _run(self, producer: Producer, agent: Agent, turn: Turn) -> None:
+        running = asyncio.create_task(producer.run(agent, turn), name=f"turn {turn.task_id}")
         self._running[running] = producer
 
         def ended(done: asyncio.Task[None]) -> None:

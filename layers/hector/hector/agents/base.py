@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
+from hector.agents.tokens.base import Tokenizer
 from hector.model import Message, Session, StopReason, Usage
 
 
@@ -16,7 +17,9 @@ from hector.model import Message, Session, StopReason, Usage
 class Turn:
     """What an agent is given: the user's message, the conversation before it, and the session that it belongs to.
 
-    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty).
+    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty). Where
+    there is a `summary` of what was said before that, it is part of `system`, too. A turn that `summarises` is no
+    message of the user: its answer is to be a summary of `summary` and `history`, which replaces them.
     """
 
     task_id: str
@@ -24,6 +27,8 @@ class Turn:
     message: Message
     history: tuple[Message, ...] = ()
     system: str | None = None
+    summary: str | None = None
+    summarises: bool = False
 
     @property
     def text(self) -> str:
@@ -66,7 +71,12 @@ class Agent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedAgent:
-    """An agent with the settings that its turns run under; `window` is in messages, `timeout` in seconds."""
+    """An agent with the settings that its turns run under; `timeout` is in seconds.
+
+    Of a session it is shown the newest `window` messages; with `tokens`, as many as fit into these, together with the
+    system prompt and the new message. With `summarises`, what does not fit is shown as a summary. `tokenizer` counts as
+    its model does, whose reports (Usage) set that right; without one, tokens are estimated.
+    """
 
     id: str
     agent: Agent
@@ -74,5 +84,8 @@ class ServedAgent:
     description: str = ""
     system: str | None = None
     window: int = 40
+    tokens: int | None = None
+    summarises: bool = False
+    tokenizer: Tokenizer | None = None
     timeout: float = 600.0
     streams: bool = True

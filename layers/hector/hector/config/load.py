@@ -48,6 +48,12 @@ def _parse(text: str, name: str) -> Settings:
         raise ConfigError("\n".join(problems)) from None
     if problems:
         raise ConfigError("\n".join(problems))
+    if misfits := [
+        document.error(("agents", id_, "memory", misfit[0]), misfit[1])
+        for id_, agent in settings.agents.items()
+        if (misfit := agent.memory.misfit)
+    ]:
+        raise ConfigError("\n".join(misfits))
     return settings.found_in(str(File(name).resolve().parent), document.error)
 
 
