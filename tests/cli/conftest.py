@@ -30,7 +30,7 @@ def shared_store(dynamodb_local: str) -> str:
 
     async def create() -> None:
         store = DynamoDBStore("commands", endpoint_url=dynamodb_local)
-        await store.create_table()
+        await store.set_up()
         await store.aclose()
 
     asyncio.run(create())

@@ -21,7 +21,7 @@ Servers = tuple[HectorServer, HectorServer]
 def store_url(dynamodb_local: str) -> str:
     async def create() -> None:
         store = DynamoDBStore("processes", endpoint_url=dynamodb_local)
-        await store.create_table()
+        await store.set_up()
         await store.aclose()
 
     asyncio.run(create())

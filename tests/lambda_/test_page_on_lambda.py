@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 
-from hector.stores.dynamodb.schema import DEFINITION, create_table
+from hector.stores.dynamodb import DynamoDBStore
+from hector.stores.dynamodb.schema import DEFINITION
 from tests.emulator import Emulator
 from tests.engines import need
 from tests.lambda_ import built
@@ -23,18 +23,15 @@ from tests.lambda_.test_template import made
 
 
 @pytest.fixture
-async def aws(built_template: Path, dynamodb_local: str) -> AsyncIterator[Emulator]:
+async def aws(built_template: Path, dynamodb_local: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
     """The deployed product: every request may meet another process, and they share nothing but the table."""
     table = f"hector-{uuid.uuid4().hex[:8]}"
-    client: Any = boto3.client(
-        "dynamodb",
-        region_name="us-east-1",
-        endpoint_url=dynamodb_local,
-        aws_access_key_id="emulator",
-        aws_secret_access_key="emulator",
-    )
-    await asyncio.to_thread(create_table, client, table)
-    client.close()
+    # DynamoDB Local keeps the tables of each key apart.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulator")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulator")
+    store = DynamoDBStore(table, region="us-east-1", endpoint_url=dynamodb_local)
+    await store.set_up()
+    await store.aclose()
     emulator = Emulator.from_template(
         built_template,
         parameters=built.PARAMETERS,

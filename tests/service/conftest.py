@@ -16,6 +16,6 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         yield MemoryStore()
         return
     dynamodb = DynamoDBStore("service", endpoint_url=request.getfixturevalue("dynamodb_local"))
-    await dynamodb.create_table()
+    await dynamodb.set_up()
     yield dynamodb
     await dynamodb.aclose()

@@ -16,6 +16,7 @@ from hector.producer import LEASE, MAX_NOTE_CHARACTERS
 from hector.services import Services
 from hector.stores.base import Idempotency
 from hector.stores.memory import MemoryStore
+from hector.turns import Asked
 from tests.service.test_follow import elsewhere
 from tests.support import ALICE, ManualClock, ask, events_of, new_session, said, services_with
 
@@ -72,7 +73,7 @@ async def test_a_store_that_is_away_for_one_call_leaves_a_session_that_goes_on(
     await ask(services, session_id, "hello")
     store.fail = (step, call, when)
     try:
-        task = await services.turns.start(ALICE, session_id, said("count to 3 every 300 ms"), idempotency=key)
+        task = await services.turns.start(ALICE, session_id, said("count to 3 every 300 ms"), asked=Asked(key))
         assert (await services.follow.ended(ALICE, task)).state.terminal
     except StoreUnavailable:
         pass
@@ -95,7 +96,7 @@ async def test_a_turn_that_could_not_start_is_taken_back_at_once(step: str) -> N
     await ask(services, session_id, "hello")
     store.fail = (step, 1, "before")
     with pytest.raises(StoreUnavailable):
-        await services.turns.start(ALICE, session_id, said("lost"), idempotency=Idempotency("key", "body"))
+        await services.turns.start(ALICE, session_id, said("lost"), asked=Asked(Idempotency("key", "body")))
     store.fail = None
     clock.advance(seconds=1)
     assert (await ask(services, session_id, "at once")).state is TaskState.COMPLETED
@@ -117,12 +118,12 @@ async def test_a_key_whose_worker_died_in_mid_answer_is_not_run_again() -> None:
     services = services_with(store, agent=answer, clock=clock)
     session_id = await new_session(services)
     key = Idempotency("key", "body")
-    task = await services.turns.start(ALICE, session_id, said("pay"), idempotency=key)
+    task = await services.turns.start(ALICE, session_id, said("pay"), asked=Asked(key))
     await asyncio.sleep(0.3)
     die(services)
     clock.advance(seconds=LEASE / 1000)
     again = services_with(store, agent=answer, clock=clock)
-    retried = await again.turns.start(ALICE, session_id, said("pay"), idempotency=key)
+    retried = await again.turns.start(ALICE, session_id, said("pay"), asked=Asked(key))
     assert retried.id == task.id
     ended = await again.follow.ended(ALICE, retried)
     assert ended.error is not None
@@ -376,11 +377,13 @@ async def test_a_server_that_stops_takes_no_more_turns_and_waits_for_nobody_with
 
 def die(services: Services) -> None:
     """As a process does that is killed: nothing it holds in memory is left, and nothing more is written."""
-    for running, producer in list(services.turns._running.items()):
+    for keeping in services.turns._lines._tasks:
+        keeping.cancel()
+    for running, producer in list(services.turns._running._producers.items()):
         producer._store = _Gone()
         running.cancel()
         producer.log.events.clear()
-    services.turns._live._logs.clear()
+    services.follow._live._logs.clear()
 
 
 class _Gone:

@@ -27,7 +27,7 @@ def text_of(events: list[Event], task_id: str = "t") -> str:
 
 def elsewhere(services: Services) -> Services:
     """The same store as another process has it: nothing is handed over in memory."""
-    return replace(services, follow=Follow(services.store, LiveLogs(), services.turns._recovery))
+    return replace(services, follow=Follow(services.store, LiveLogs(), services.follow._recovery))
 
 
 async def test_cut_after_every_event_and_resumed_the_stream_is_equal(store: Store) -> None:

@@ -14,6 +14,7 @@ from hector.model import EventKind, Message, Role, TaskState, Usage
 from hector.producer import MAX_OUTPUT_BYTES
 from hector.stores.base import Idempotency, Outcome, Store
 from hector.stores.memory import MemoryStore
+from hector.turns import Asked
 from tests.support import ALICE, BOB, ManualClock, ask, events_of, new_session, said, services_with, wait_until
 
 
@@ -113,7 +114,7 @@ async def test_one_key_is_one_model_call(store: Store) -> None:
     key = Idempotency("k1", "fingerprint")
 
     async def post() -> str:
-        task = await services.turns.start(ALICE, session_id, said("pay"), idempotency=key)
+        task = await services.turns.start(ALICE, session_id, said("pay"), asked=Asked(key))
         ended = await services.follow.ended(ALICE, task)
         assert ended.output is not None
         return f"{ended.id} {ended.output.text}"
@@ -123,7 +124,7 @@ async def test_one_key_is_one_model_call(store: Store) -> None:
     assert len(answers) == 1
     assert calls == 1
     with pytest.raises(IdempotencyKeyReused, match="'k1'"):
-        await services.turns.start(ALICE, session_id, said("other"), idempotency=Idempotency("k1", "else"))
+        await services.turns.start(ALICE, session_id, said("other"), asked=Asked(Idempotency("k1", "else")))
 
 
 async def test_what_the_agent_raises_becomes_a_failed_task_and_the_session_goes_on(store: Store) -> None:
@@ -172,7 +173,9 @@ async def test_an_agent_that_never_yields_times_out() -> None:
 async def test_the_process_can_set_an_earlier_end() -> None:
     services = services_with()
     session_id = await new_session(services)
-    task = await services.turns.start(ALICE, session_id, said("be silent for 60 seconds"), seconds_left=0.1)
+    task = await services.turns.start(
+        ALICE, session_id, said("be silent for 60 seconds"), asked=Asked(seconds_left=0.1)
+    )
     ended = await services.follow.ended(ALICE, task)
     assert ended.error is not None
     assert ended.error.code == "timeout"
@@ -362,7 +365,7 @@ async def test_a_task_that_was_closed_by_somebody_else_leaves_the_session_free(s
     services = services_with(store)
     session_id = await new_session(services)
     task = await services.turns.start(ALICE, session_id, said("count to 5 every 50 ms"))
-    lease = next(iter(services.turns._running.values()))._lease
+    lease = next(iter(services.turns._running._producers.values()))._lease
     await store.commit(lease, Outcome(TaskState.CANCELED, 0), nonce="somebody else")
     await services.turns.drain()
     assert (await ask(services, session_id, "go on")).state is TaskState.COMPLETED

@@ -19,7 +19,7 @@ async def any_store(request: pytest.FixtureRequest) -> Store:
         return MemoryStore()
     endpoint = request.getfixturevalue("dynamodb_local")
     store = DynamoDBStore(f"web-{secrets.token_hex(4)}", endpoint_url=endpoint)
-    await store.create_table()
+    await store.set_up()
     return store
 
 

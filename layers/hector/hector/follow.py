@@ -27,7 +27,7 @@ class Follow:
         task = await self._store.read_task(principal, task_id)
         if not task.state.terminal and self._live.get(task_id) is None:
             page = await self._store.read_events(principal, task_id, after=0, limit=1)
-            if page.lost or (not page.open and self._recovery.is_orphan(task)):
+            if page.lost or (not page.open and not page.waiting and self._recovery.is_orphan(task)):
                 await self._recovery.close(principal, task_id)
                 task = await self._store.read_task(principal, task_id)
         return task
@@ -59,7 +59,7 @@ class Follow:
                 elif task.state.terminal:
                     break
                 else:
-                    if page.lost or not page.open:
+                    if page.lost or not (page.open or page.waiting):
                         task = await self.task(principal, task.id)
                     if not task.state.terminal:
                         await asyncio.sleep(delay)

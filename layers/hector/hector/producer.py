@@ -96,11 +96,15 @@ class Producer:
     async def run(self, agent: Agent, turn: Turn) -> None:
         """Raises nothing: whatever goes wrong becomes the task's status, or is left to whoever takes over the lease."""
         task: Task | None = None
-        answering = asyncio.create_task(self._answer(agent, turn), name=f"answer {turn.task_id}")
-        answering.add_done_callback(lambda _: self._wake.set())
+        answering: asyncio.Task[None] | None = None
+        stop: Stop | None = Stop.CANCELED
+        error: BaseException | None = None
         try:
-            stop = await self._keep(answering)
-            error = await _abort(answering)
+            if not self._lease.cancel_requested:
+                answering = asyncio.create_task(self._answer(agent, turn), name=f"answer {turn.task_id}")
+                answering.add_done_callback(lambda _: self._wake.set())
+                stop = await self._keep(answering)
+                error = await _abort(answering)
             self._over = True
             if stop is not Stop.LOST:
                 task = await self._finish(self._outcome(stop, error))
@@ -113,7 +117,8 @@ class Producer:
         finally:
             self._over = True
             self.log.close(task)
-            await _clean_up(answering)
+            if answering is not None:
+                await _clean_up(answering)
 
     async def _answer(self, agent: Agent, turn: Turn) -> None:
         pieces = 0

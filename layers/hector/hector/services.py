@@ -9,6 +9,7 @@ from hector.agents.base import ServedAgent
 from hector.config.settings import Settings
 from hector.follow import Follow
 from hector.stores.base import Store
+from hector.sweep import Sweep
 from hector.turns import Turns
 
 HEARTBEAT_SECONDS = 10.0
@@ -23,6 +24,7 @@ class Services:
     agents: Mapping[str, ServedAgent]
     turns: Turns
     follow: Follow
+    sweep: Sweep
     heartbeat: float = HEARTBEAT_SECONDS
 
     async def aclose(self) -> None:

@@ -1,24 +1,26 @@
-"""Turns: submit → claim → history → agent → log → commit, for one message at a time in each session."""
+"""Turns: what becomes of a message, from the session that it is for to the turn that runs, or waits."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import secrets
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hector.agents.base import Agent, ServedAgent, Turn
+from hector.agents.base import ServedAgent
+from hector.claims import Claims, Queueing
 from hector.concurrency import side_by_side
-from hector.errors import HectorError, InvalidRequest, LostTurn, NotFound, SessionBusy, Stopping
-from hector.history import History, Known
+from hector.errors import HectorError, InvalidRequest, NotFound, Stopping
+from hector.history import NOTHING_KNOWN, History, Known
+from hector.line import Lines
 from hector.live import LiveLogs
-from hector.model import Message, Principal, Session, Task, TaskState, new_session_id, new_task_id
-from hector.producer import CLEAN_UP_SECONDS, LEASE, Limits, Producer
+from hector.model import Message, Principal, Session, Task, TaskState, TurnPolicy, new_session_id, new_task_id
 from hector.recovery import Recovery
-from hector.stores.base import Clock, Idempotency, Lease, Store
+from hector.running import Running
+from hector.stores.base import Clock, Idempotency, Store
 
-_ATTEMPTS = 3
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,20 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Claimed:
-    """A task and the right to run it; no lease means that it is somebody else's to run, or has ended."""
+class Asked:
+    """How a message is asked for.
 
-    task: Task
-    nonce: str
-    lease: Lease | None
+    `policy`: what happens if the session is busy, in place of the agent's own; `background`: nobody waits for the
+    answer here; `seconds_left`: how long this process may go on.
+    """
+
+    idempotency: Idempotency | None = None
+    policy: TurnPolicy | None = None
+    background: bool = False
+    seconds_left: float | None = None
+
+
+PLAINLY = Asked()
 
 
 class Turns:
@@ -49,14 +59,19 @@ class Turns:
         clock: Clock,
     ) -> None:
         self._store = store
-        self._live = live
-        self._recovery = recovery
         self._agents = agents
         self._limits = limits
         self._now = clock
         self._history = History(store, agents.values())
-        self._running: dict[asyncio.Task[None], Producer] = {}
+        self._claims = Claims(store, recovery)
+        self._running = Running(store, live, self._history)
+        self._lines = Lines(store, live, self._claims, self._running, self.agent, clock)
+        self._canceling: set[asyncio.Task[None]] = set()
         self._stopping = False
+
+    @property
+    def agents(self) -> Mapping[str, ServedAgent]:
+        return self._agents
 
     def agent(self, agent_id: str) -> ServedAgent:
         """Raises NotFound."""
@@ -116,14 +131,12 @@ class Turns:
         message: Message,
         *,
         agent_id: str | None = None,
-        idempotency: Idempotency | None = None,
-        seconds_left: float | None = None,
+        asked: Asked = PLAINLY,
     ) -> Task:
-        """Open a turn in a session; it runs on by itself, whoever reads its log.
+        """Open a turn in a session; it runs on by itself, whoever reads its log. In a busy session, it may wait first.
 
         Gives back the task, from before if the idempotency key is known. `agent_id` is the agent that the session must
-        be with; `seconds_left` is how long this process may go on. Raises NotFound, InvalidRequest, SessionBusy,
-        IdempotencyKeyReused, Stopping.
+        be with. Raises NotFound, InvalidRequest, SessionBusy, LineFull, IdempotencyKeyReused, Stopping.
         """
         session, known = await side_by_side(
             self._store.read_session(principal, session_id),
@@ -131,72 +144,69 @@ class Turns:
         )
         if agent_id not in (None, session.agent_id):
             raise InvalidRequest(f"That session is with agent {session.agent_id!r}.", field="contextId")
-        return await self._open(session, known, message, idempotency, seconds_left)
+        return await self._open(session, known, message, asked)
 
-    async def start_new(
-        self,
-        principal: Principal,
-        agent_id: str,
-        message: Message,
-        *,
-        idempotency: Idempotency | None = None,
-        seconds_left: float | None = None,
-    ) -> Task:
+    async def start_new(self, principal: Principal, agent_id: str, message: Message, *, asked: Asked = PLAINLY) -> Task:
         """Open the first turn of a new session, or give back the one from before if the idempotency key is known.
 
         Raises NotFound for the agent, IdempotencyKeyReused, Stopping.
         """
-        key = idempotency and replace(idempotency, fingerprint=f"{agent_id} {idempotency.fingerprint}")
+        key = asked.idempotency
+        if key is not None:
+            key = replace(key, fingerprint=f"{agent_id} {key.fingerprint}")
         session = await self.create_session(principal, agent_id, idempotency=key)
-        return await self._open(session, Known(), message, idempotency, seconds_left)
+        return await self._open(session, NOTHING_KNOWN, message, asked)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
         """Ask the worker to stop; it does within a second. Raises NotFound, TaskNotCancelable."""
         return await self._store.request_cancel(principal, task_id)
 
+    def abandon(self, principal: Principal, task: Task) -> None:
+        """The client that asked for this turn has gone: cancel it, if that is how its agent is set."""
+        if self.agent(task.agent_id).cancels_on_disconnect:
+            canceling = asyncio.create_task(self._cancel(principal, task.id), name=f"abandon {task.id}")
+            self._canceling.add(canceling)
+            canceling.add_done_callback(self._canceling.discard)
+
+    def take_up(self, session: Session) -> None:
+        """Bring what waits in a session to its turn: whoever lined it up may be gone."""
+        self._lines.take_up(session)
+
     async def drain(self) -> None:
-        """Wait until no turn runs in this process: no work outlives a Lambda invocation."""
-        while self._running:
-            await asyncio.wait(set(self._running))
+        """Wait until no turn runs or waits in this process: no work outlives a Lambda invocation."""
+        await self._lines.drain()
+        await self._running.drain()
 
     async def stop(self, grace: float = 0.0) -> None:
-        """Take no more turns. Those that run may go on for `grace` seconds; then they fail, and say so."""
-        self._stopping = True
-        if self._running:
-            await asyncio.wait(set(self._running), timeout=grace)
-        for producer in self._running.values():
-            producer.stop()
-        if self._running:
-            await asyncio.wait(set(self._running), timeout=2 * CLEAN_UP_SECONDS)
+        """Take no more turns, and leave what waits to other processes.
 
-    async def _open(
-        self,
-        session: Session,
-        known: Known,
-        message: Message,
-        idempotency: Idempotency | None,
-        seconds_left: float | None,
-    ) -> Task:
+        Turns that run may go on for `grace` seconds; then they fail, and say so.
+        """
+        self._stopping = True
+        await self._lines.stop()
+        await self._running.stop(grace)
+
+    async def _open(self, session: Session, known: Known, message: Message, asked: Asked) -> Task:
         if self._stopping:
             raise Stopping("This server is being stopped. Send the message again, to another one or in a moment.")
         served = self.agent(session.agent_id)
-        task = self._new_task(session, message)
-        claimed = await (
-            self._submit_and_claim(session, task)
-            if idempotency is None
-            else self._submit_once(session, task, idempotency)
+        policy = asked.policy or served.policy
+        queueing = Queueing(
+            most=0 if policy is TurnPolicy.REJECT else served.max_waiting, interrupt=policy is TurnPolicy.INTERRUPT
         )
-        task, lease = claimed.task, claimed.lease
-        if lease is None:
-            return task
-        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
-        try:
-            agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
-        except BaseException:
-            await self._take_back(claimed)
-            raise
-        self._run(Producer(self._store, self._live.open(task.id), lease, Limits(seconds, served.streams)), agent, turn)
-        return task
+        take = self._claims.in_line if asked.background else self._claims.at_once
+        claimed = await take(session, self._new_task(session, message), queueing, asked.idempotency)
+        if claimed.waits:
+            self._lines.join(session, claimed.task, seconds_left=asked.seconds_left)
+        elif claimed.lease is not None:
+            try:
+                await self._running.start(
+                    served, claimed.lease, claimed.task, known=known, seconds_left=asked.seconds_left
+                )
+            except BaseException:
+                await self._claims.take_back(claimed)
+                raise
+        return claimed.task
 
     def _new_task(self, session: Session, message: Message) -> Task:
         now = self._now()
@@ -210,74 +220,9 @@ class Turns:
             updated_at=now,
         )
 
-    def _run(self, producer: Producer, agent: Agent, turn: Turn) -> None:
-        running = asyncio.create_task(producer.run(agent, turn), name=f"turn {turn.task_id}")
-        self._running[running] = producer
-
-        def ended(done: asyncio.Task[None]) -> None:
-            del self._running[done]
-            self._live.forget(turn.task_id, producer.log)
-
-        running.add_done_callback(ended)
-
-    async def _submit_and_claim(self, session: Session, task: Task) -> _Claimed:
-        """Both writes side by side; if either fails, the other is taken back."""
-        if session.open_task_id is not None:
-            raise SessionBusy(session.open_task_id)
-        nonce = secrets.token_hex(8)
-        submitted, lease = await asyncio.gather(
-            self._store.submit(task, nonce=nonce), self._claim(session, task), return_exceptions=True
-        )
-        for failure in (lease, submitted):
-            if isinstance(failure, BaseException):
-                await self._take_back(_Claimed(task, nonce, lease if isinstance(lease, Lease) else None))
-                raise failure
-        assert isinstance(lease, Lease)
-        return _Claimed(task, nonce, lease)
-
-    async def _submit_once(self, session: Session, task: Task, idempotency: Idempotency) -> _Claimed:
-        """The task that the key stands for. It is for us to run only if nobody has begun to."""
-        for _ in range(_ATTEMPTS):
-            nonce = secrets.token_hex(8)
-            submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
-            claimed = _Claimed(submitted.task, nonce, None)
-            if submitted.task.state.terminal:
-                return claimed
-            try:
-                claimed = _Claimed(submitted.task, nonce, await self._claim(session, submitted.task))
-                current = await self._store.read_task(session.principal, submitted.task.id)
-            except SessionBusy as busy:
-                if busy.task_id == submitted.task.id:
-                    return claimed
-                await self._take_back(claimed)
-                raise
-            except NotFound:
-                await self._take_back(claimed)
-                continue  # whoever submitted it has taken it back
-            except BaseException:
-                await self._take_back(claimed)
-                raise
-            if not current.state.terminal:
-                return claimed
-            await self._take_back(claimed)
-            return _Claimed(current, nonce, None)
-        raise SessionBusy(task.id)
-
-    async def _claim(self, session: Session, task: Task) -> Lease:
-        nonce = secrets.token_hex(8)
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._store.claim(
-                    session.principal, session.id, task.id, lease=LEASE, nonce=nonce, takeover=False
-                )
-            except LostTurn as lost:
-                await self._recovery.close(session.principal, lost.task_id)
-        raise SessionBusy(task.id)
-
-    async def _take_back(self, claimed: _Claimed) -> None:
-        """As if it had not been asked for: the session is free, and the task gone if we have submitted it."""
-        with contextlib.suppress(HectorError):
-            if claimed.lease is not None:
-                await self._store.release(claimed.lease)
-        with contextlib.suppress(HectorError):
-            await self._store.discard(claimed.task, nonce=claimed.nonce)
+    async def _cancel(self, principal: Principal, task_id: str) -> None:
+        try:
+            with suppress(NotFound):
+                await self._store.request_cancel(principal, task_id)
+        except HectorError as error:
+            logger.info("task %s was not canceled as its client left: %s", task_id, error)

@@ -25,9 +25,11 @@ from hector.config.settings import (
 from hector.errors import ConfigError
 from hector.follow import Follow
 from hector.live import LiveLogs
+from hector.model import TurnPolicy
 from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
+from hector.sweep import Sweep
 from hector.turns import SessionLimits, Turns
 
 
@@ -68,6 +70,10 @@ def build(
             tokenizer=tokenizers.get(agent.llm),
             timeout=agent.turns.timeout / 1000,
             streams=settings.streams(agent),
+            policy=TurnPolicy(agent.turns.policy),
+            max_waiting=agent.turns.max_waiting,
+            max_wait=agent.turns.max_wait / 1000,
+            cancels_on_disconnect=agent.turns.on_disconnect == "cancel",
         )
         for id_, agent in settings.agents.items()
     }
@@ -76,7 +82,8 @@ def build(
     recovery = Recovery(store, clock)
     limits = SessionLimits(settings.sessions.ttl, settings.sessions.max_age)
     turns = Turns(store, live, recovery, agents, limits, clock)
-    return Services(settings, store, agents, turns, Follow(store, live, recovery), heartbeat)
+    follow = Follow(store, live, recovery)
+    return Services(settings, store, agents, turns, follow, Sweep(store, recovery, turns), heartbeat)
 
 
 def _agent(settings: Settings, name: str, llm: LLM) -> Agent:

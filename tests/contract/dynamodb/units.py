@@ -45,6 +45,8 @@ def _size(value: dict[str, Any]) -> int:
             return math.ceil(len(content.strip("-").strip("0")) / 2) + 1
         case "BOOL":
             return 1
+        case "L":
+            return 3 + sum(1 + _size(entry) for entry in content)
     raise NotImplementedError(kind)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hector.agents.tokens.base import Tokenizer
-from hector.model import Message, Session, StopReason, Usage
+from hector.model import Message, Session, StopReason, TurnPolicy, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,13 @@ class Agent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedAgent:
-    """An agent with the settings that its turns run under; `timeout` is in seconds.
+    """An agent with the settings that its turns run under; times are in seconds.
 
     Of a session it is shown the newest `window` messages; with `tokens`, as many as fit into these, together with the
     system prompt and the new message. With `summarises`, what does not fit is shown as a summary. `tokenizer` counts as
     its model does, whose reports (Usage) set that right; without one, tokens are estimated.
+    `max_waiting` messages wait in a busy session, each for `max_wait`; `cancels_on_disconnect`: a turn ends with the
+    connection that asked for it.
     """
 
     id: str
@@ -89,3 +91,7 @@ class ServedAgent:
     tokenizer: Tokenizer | None = None
     timeout: float = 600.0
     streams: bool = True
+    policy: TurnPolicy = TurnPolicy.REJECT
+    max_waiting: int = 10
+    max_wait: float = 300.0
+    cancels_on_disconnect: bool = False

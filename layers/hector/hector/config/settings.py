@@ -183,9 +183,13 @@ class Memory(Model):
 
 
 class Turns(Model):
-    policy: Literal["reject"] = "reject"
+    """`policy`: what happens to a message that meets a busy session; at most `max_waiting` wait, for `max_wait`."""
+
+    policy: Literal["reject", "enqueue", "interrupt"] = "reject"
+    max_waiting: Annotated[Number, Field(ge=1, le=100)] = 10
+    max_wait: PositiveDuration = 300_000
     timeout: PositiveDuration = 600_000
-    on_disconnect: Literal["continue"] = "continue"
+    on_disconnect: Literal["continue", "cancel"] = "continue"
 
 
 class AgentSettings(Model):

@@ -34,8 +34,9 @@ def session_json(session: Session) -> dict[str, Any]:
     return {
         "sessionId": session.id,
         "agentId": session.agent_id,
-        "status": "busy" if session.open_task_id else "active",
+        "status": "busy" if session.open_task_id or session.waiting else "active",
         **({"openTaskId": session.open_task_id} if session.open_task_id else {}),
+        **({"waitingTaskIds": list(session.waiting)} if session.waiting else {}),
         "createdAt": timestamp(session.created_at),
         "lastActivityAt": timestamp(session.last_activity_at),
         "expiresAt": timestamp(session.expires_at),

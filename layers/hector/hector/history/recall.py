@@ -34,6 +34,9 @@ class Known:
     summary: Summary | None = None
 
 
+NOTHING_KNOWN = Known()
+
+
 class History:
     """`read` side by side with the session, then `recall` under the turn's lease."""
 

@@ -193,7 +193,7 @@ class Store(Protocol):
         """
 
     async def discard(self, task: Task, *, nonce: str) -> None:
-        """Take back what `submit` recorded under this nonce, as long as nobody has run it."""
+        """Take back what `submit` recorded under this nonce, as long as nobody has run it; it leaves the line, too."""
 
     async def claim(
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True

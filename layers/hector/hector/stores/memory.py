@@ -145,6 +145,7 @@ class MemoryStore:
         if record is None or record.nonces.get(task.id) != nonce or record.open_task == task.id:
             return
         if record.tasks[task.id].state is TaskState.SUBMITTED:
+            record.waiting = [id_ for id_ in record.waiting if id_ != task.id]
             del record.tasks[task.id], record.nonces[task.id]
             record.keys = {key: value for key, value in record.keys.items() if value[1] != task.id}
 

@@ -12,7 +12,8 @@ from hector.web.routes import ApiRoute, Parameter
 from hector.web.schemas import ERRORS, SCHEMAS
 
 _REFERENCE = "#/components/schemas/{model}"
-_LOCATION = {"description": "The session's address", "schema": {"type": "string", "format": "uri"}}
+_LOCATION = {"description": "The address of what was made", "schema": {"type": "string", "format": "uri"}}
+_APPLIED = {"description": "`respond-async`", "schema": {"type": "string"}}
 _RETRY_AFTER = {"description": "Seconds until another try is worth it", "schema": {"type": "integer"}}
 
 
@@ -20,8 +21,10 @@ def operation(route: ApiRoute) -> dict[str, Any]:
     """What FastAPI cannot know about a route: parameters, body and answers."""
     described: dict[str, Any] = {
         "parameters": [*map(_parameter, route.parameters), *map(_path_parameter, route.path.split("/")[1:])],
-        "responses": {str(route.answer[0]): _success(route)},
+        "responses": {str(route.answer[0]): _success(*route.answer, route.returns)},
     }
+    if route.accepts:
+        described["responses"]["202"] = _success(202, "application/json", route.accepts)
     described["parameters"] = [parameter for parameter in described["parameters"] if parameter]
     described["responses"] |= {str(status): {"description": text} for status, text in route.also.items()}
     described["responses"] |= {str(status): _error(status) for status in (*route.errors, *_STORE_ERRORS)}
@@ -42,13 +45,14 @@ def add_schemas(document: dict[str, Any], routes: Sequence[ApiRoute]) -> None:
     schemas |= definitions.get("$defs", {}) | SCHEMAS
 
 
-def _success(route: ApiRoute) -> dict[str, Any]:
-    status, media_type = route.answer
+def _success(status: int, media_type: str, returns: str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if route.returns:
-        response["content"] = {media_type: {"schema": {"$ref": _REFERENCE.format(model=route.returns)}}}
+    if returns:
+        response["content"] = {media_type: {"schema": {"$ref": _REFERENCE.format(model=returns)}}}
     if status == 201:
         response["headers"] = {"Location": _LOCATION}
+    elif status == 202:
+        response["headers"] = {"Location": _LOCATION, "Preference-Applied": _APPLIED}
     return response
 
 

@@ -17,8 +17,10 @@ from hector.config.duration import PositiveDuration
 from hector.dialects.checked import checked, checked_metadata, parse_object
 from hector.dialects.parts import fingerprint, input_part, message_of, part_of
 from hector.errors import InputTooLarge, InvalidRequest
-from hector.model import Message, TaskState
+from hector.model import Message, TaskState, TurnPolicy
 from hector.stores.base import Idempotency
+from hector.turns import Asked
+from hector.web.context import seconds_left
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_LINE_BYTES = 4 * 1024 * 1024
@@ -89,7 +91,10 @@ class TaskInput(_Strict):
 
 
 class PostTask(_Strict):
+    """`turnPolicy`: what happens if the session is busy, in place of the agent's own setting."""
+
     input: TaskInput
+    turnPolicy: TurnPolicy | None = Field(default=None, examples=["enqueue"], strict=False)
 
     def message(self) -> Message:
         return message_of([(input_part(self.input.type, self.input.content), "input.content")])
@@ -116,9 +121,10 @@ class InputMessage(_Tolerant):
 
 
 class SendMessage(_Tolerant):
-    """`contextId`, here or in the message, continues a session."""
+    """`contextId`, here or in the message, continues a session; `turnPolicy`: what happens if it is busy."""
 
     message: InputMessage
+    turnPolicy: TurnPolicy | None = Field(default=None, examples=["enqueue"], strict=False)
     contextId: Annotated[str, Field(min_length=1)] | None = None
 
     def to_message(self) -> Message:
@@ -206,9 +212,21 @@ def idempotency_of(request: Request, fingerprint: str) -> Idempotency | None:
     return Idempotency(key, fingerprint)
 
 
-def fingerprint_of(message: Message) -> list[list[str | None]]:
-    """What an idempotency key of a message stands for."""
-    return [fingerprint(part) for part in message.parts]
+def asked(request: Request, message: Message, policy: TurnPolicy | None, *, background: bool = False) -> Asked:
+    """How the message is asked for; an idempotency key stands for its parts, and for the policy if one is named."""
+    fingerprints: list[Any] = [fingerprint(part) for part in message.parts]
+    return Asked(
+        idempotency(request, [*fingerprints, policy] if policy else fingerprints),
+        policy,
+        background=background,
+        seconds_left=seconds_left(request),
+    )
+
+
+def responds_async(request: Request) -> bool:
+    """Whether the client prefers not to wait: `Prefer: respond-async` (RFC 7240, section 4.1)."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return "respond-async" in (preference.partition(";")[0].strip().lower() for preference in preferences)
 
 
 def page_limit(request: Request) -> int:

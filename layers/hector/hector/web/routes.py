@@ -39,8 +39,9 @@ class ApiRoute:
     """A route, and all that the OpenAPI document says of it.
 
     `body` is the request's model, `upload` the media type and schema of one that is no JSON object. `answer` is the
-    status and media type of success, `returns` the name of its schema; `also` are other statuses that mean success,
-    `errors` those that do not, besides 503, which every route can answer.
+    status and media type of success, `returns` the name of its schema; `accepts` the schema of a 202, for work that
+    goes on; `also` are other statuses that mean success, `errors` those that do not, besides 503, which every route can
+    answer.
     """
 
     method: str
@@ -52,6 +53,7 @@ class ApiRoute:
     upload: tuple[str, str] | None = None
     answer: tuple[int, str] = (200, "application/json")
     returns: str | None = None
+    accepts: str | None = None
     also: Mapping[int, str] = field(default_factory=dict)
     errors: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()

@@ -83,7 +83,14 @@ SCHEMAS: dict[str, Any] = {
             "turns": 2,
             "metadata": {"plan": "gold"},
         },
-        optional={"openTaskId": {"type": "string", "description": "The task that keeps the session busy"}},
+        optional={
+            "openTaskId": {"type": "string", "description": "The task that is running"},
+            "waitingTaskIds": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "The tasks that wait for their turn, the next one first",
+            },
+        },
         sessionId=_TEXT,
         agentId=_TEXT,
         status={"enum": ["active", "busy"], "type": "string"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,7 +31,10 @@ def whole_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(services.sweep.for_ever(), name="sweep")
         yield
+        sweeping.cancel()
+        await asyncio.wait({sweeping})
         await services.aclose()
 
     app = _app(API_ROUTES, services, operation, lifespan=lifespan)

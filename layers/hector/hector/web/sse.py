@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from starlette.responses import Response, StreamingResponse
 
@@ -21,26 +21,35 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def event_stream(
-    task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float, *, location: str
+    task_id: str,
+    batches: AsyncGenerator[Sequence[Event], None],
+    heartbeat: float,
+    *,
+    location: str,
+    cut: Callable[[], None],
 ) -> Response:
     """The batches as they come, with a comment at once and after every `heartbeat` seconds of silence.
 
-    `location` is the task's own stream (RFC 9110, section 8.7): a client knows the task before its first event.
+    `location` is the task's own stream (RFC 9110, section 8.7): a client knows the task before its first event. `cut`
+    is called if the client leaves before the end.
     """
     headers = {**HEADERS, "Content-Location": location}
-    return StreamingResponse(_frames(task_id, batches, heartbeat), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_frames(task_id, batches, heartbeat, cut), headers=headers, media_type="text/event-stream")
 
 
 async def _frames(
-    task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float
+    task_id: str, batches: AsyncGenerator[Sequence[Event], None], heartbeat: float, cut: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    yield OPENING
     try:
+        yield OPENING
         async for batch in or_silence(batches, heartbeat):
             yield HEARTBEAT if batch is None else "".join([event_frame(task_id, event) for event in batch]).encode()
     except StoreUnavailable as error:
         # The status line has left long ago. Without a terminal event a client knows that it has to resume.
         logger.error("a stream of task %s ends early: %s", task_id, error)
+    except (asyncio.CancelledError, GeneratorExit):
+        cut()
+        raise
 
 
 async def or_silence(

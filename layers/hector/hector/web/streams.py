@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,12 +26,11 @@ AFTER = Parameter("after", "The same as Last-Event-ID, for clients that cannot s
 
 
 async def stream_task(services: Services, request: Request) -> Response:
-    message = (await read_body(request, PostTask)).message()
-    return _follow(services, request, await open_turn(services, request, message, request.path_params["session_id"]))
+    return _begin(services, request, await open_turn(services, request, await read_body(request, PostTask)))
 
 
 async def stream_message(services: Services, request: Request) -> Response:
-    return _follow(services, request, await open_turn_with(services, request, await read_body(request, SendMessage)))
+    return _begin(services, request, await open_turn_with(services, request, await read_body(request, SendMessage)))
 
 
 async def resume_task(services: Services, request: Request) -> Response:
@@ -44,10 +46,17 @@ async def resume_task(services: Services, request: Request) -> Response:
     return _follow(services, request, task, after)
 
 
-def _follow(services: Services, request: Request, task: Task, after: int = 0) -> Response:
+def _begin(services: Services, request: Request, task: Task) -> Response:
+    """The stream of whoever has asked for the turn."""
+    return _follow(services, request, task, cut=partial(services.turns.abandon, principal_of(request), task))
+
+
+def _follow(
+    services: Services, request: Request, task: Task, after: int = 0, cut: Callable[[], None] = lambda: None
+) -> Response:
     batches = services.follow.events(principal_of(request), task, after=after)
     location = absolute_url(request, f"/tasks/{task.id}/stream", services.settings.public_url)
-    return event_stream(task.id, batches, services.heartbeat, location=location)
+    return event_stream(task.id, batches, services.heartbeat, location=location, cut=cut)
 
 
 _SSE = (200, "text/event-stream")

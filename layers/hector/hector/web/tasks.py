@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -13,55 +14,51 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hector import __version__
 from hector.dialects.native import agent_json, task_json
 from hector.errors import InvalidRequest
-from hector.model import Message, Principal, Task, TaskState
+from hector.model import Task, TaskState
 from hector.services import Services
-from hector.web.context import principal_of, seconds_left
+from hector.web.context import absolute_url, principal_of
 from hector.web.copies import COPY_ROUTES
-from hector.web.requests import PostTask, SendMessage, fingerprint_of, idempotency, page_limit, read_body, task_state
+from hector.web.requests import PostTask, SendMessage, asked, page_limit, read_body, responds_async, task_state
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY, PAGING
 
 CANCEL_WAIT_SECONDS = 2.0
+PREFER = Parameter(
+    "Prefer", "`respond-async`: do not wait for the answer; 202, and the task by its Location", place="header"
+)
 
 
-async def open_turn(
-    services: Services, request: Request, message: Message, session_id: str, agent_id: str | None = None
-) -> Task:
-    """A turn in a session, for the one who asks; with that agent, if one is named."""
+async def open_turn(services: Services, request: Request, body: PostTask, *, background: bool = False) -> Task:
+    """A turn in the session of the path, for the one who asks."""
+    message = body.message()
     return await services.turns.start(
         principal_of(request),
-        session_id,
+        request.path_params["session_id"],
         message,
-        agent_id=agent_id,
-        idempotency=idempotency(request, fingerprint_of(message)),
-        seconds_left=seconds_left(request),
+        asked=asked(request, message, body.turnPolicy, background=background),
     )
 
 
-async def open_turn_with(services: Services, request: Request, body: SendMessage) -> Task:
+async def open_turn_with(services: Services, request: Request, body: SendMessage, *, background: bool = False) -> Task:
     """A turn with the agent of the path: in the session that the body names, else in a new one."""
     agent_id = services.turns.agent(request.path_params["agent_id"]).id
-    message = body.to_message()
-    if body.session_id is not None:
-        return await open_turn(services, request, message, body.session_id, agent_id)
-    return await services.turns.start_new(
-        principal_of(request),
-        agent_id,
-        message,
-        idempotency=idempotency(request, fingerprint_of(message)),
-        seconds_left=seconds_left(request),
-    )
+    principal, message = principal_of(request), body.to_message()
+    how = asked(request, message, body.turnPolicy, background=background)
+    if body.session_id is None:
+        return await services.turns.start_new(principal, agent_id, message, asked=how)
+    return await services.turns.start(principal, body.session_id, message, agent_id=agent_id, asked=how)
 
 
 async def post_task(services: Services, request: Request) -> Response:
-    message = (await read_body(request, PostTask)).message()
-    task = await open_turn(services, request, message, request.path_params["session_id"])
-    return await _answer(services, principal_of(request), task)
+    background = responds_async(request)
+    task = await open_turn(services, request, await read_body(request, PostTask), background=background)
+    return _accepted(services, request, task) if background else await _answer(services, request, task)
 
 
 async def send_message(services: Services, request: Request) -> Response:
-    task = await open_turn_with(services, request, await read_body(request, SendMessage))
-    return await _answer(services, principal_of(request), task)
+    background = responds_async(request)
+    task = await open_turn_with(services, request, await read_body(request, SendMessage), background=background)
+    return _accepted(services, request, task) if background else await _answer(services, request, task)
 
 
 async def list_tasks(services: Services, request: Request) -> Response:
@@ -106,32 +103,57 @@ async def health(services: Services, _: Request) -> Response:
     )
 
 
-async def _answer(services: Services, principal: Principal, task: Task) -> Response:
+def _accepted(services: Services, request: Request, task: Task) -> Response:
+    """The task will be run (RFC 9110, section 15.3.3): to know how it went, read it, or follow its stream."""
+    location = absolute_url(request, f"/tasks/{task.id}", services.settings.public_url)
+    return JSONResponse(task_json(task), 202, {"Location": location, "Preference-Applied": "respond-async"})
+
+
+async def _answer(services: Services, request: Request, task: Task) -> Response:
     """The ended task; a long wait sends white space, which JSON allows, so that no proxy closes a silent connection."""
+    principal = principal_of(request)
     waiting = asyncio.ensure_future(services.follow.ended(principal, task))
+    leaving = asyncio.ensure_future(_left(request))
     try:
-        await asyncio.wait({waiting}, timeout=services.heartbeat)
+        await asyncio.wait({waiting, leaving}, timeout=services.heartbeat, return_when=asyncio.FIRST_COMPLETED)
         if waiting.done():
             return JSONResponse(task_json(waiting.result()))
-        return StreamingResponse(_spaced(waiting, services.heartbeat), media_type="application/json")
+        if leaving.done():
+            services.turns.abandon(principal, task)
+            waiting.cancel()
+            return Response(status_code=499)  # nobody is there to read it; nginx's "client closed request"
+        return StreamingResponse(
+            _spaced(waiting, services.heartbeat, partial(services.turns.abandon, principal, task)),
+            media_type="application/json",
+        )
     except asyncio.CancelledError:
         waiting.cancel()
         raise
+    finally:
+        leaving.cancel()
 
 
-async def _spaced(waiting: asyncio.Future[Task], interval: float) -> AsyncIterator[bytes]:
+async def _left(request: Request) -> None:
+    """Wait until the client closes its connection; the body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _spaced(waiting: asyncio.Future[Task], interval: float, abandon: Callable[[], None]) -> AsyncIterator[bytes]:
     try:
         while not waiting.done():
             yield b" "
             await asyncio.wait({waiting}, timeout=interval)
         yield json.dumps(task_json(waiting.result()), ensure_ascii=False).encode()
     finally:
-        waiting.cancel()
+        if not waiting.done():
+            abandon()
+            waiting.cancel()
 
 
 TASK_ROUTES = (
     ApiRoute("POST", "/sessions/{session_id}/tasks", post_task, "Say something in a session, and wait for the answer",
-             body=PostTask, returns="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+             body=PostTask, returns="Task", accepts="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY, PREFER)),
     ApiRoute("GET", "/tasks", list_tasks, "List the tasks of a session, newest first", returns="TaskPage",
              errors=(400, 404),
              parameters=(Parameter("sessionId", "The session", required=True),
@@ -143,7 +165,8 @@ TASK_ROUTES = (
     ApiRoute("GET", "/agents", list_agents, "List the agents", returns="AgentPage"),
     ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", returns="Agent", errors=(404,)),
     ApiRoute("POST", "/agents/{agent_id}/message/send", send_message, "Send a message, and wait for the answer",
-             body=SendMessage, returns="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+             body=SendMessage, returns="Task", accepts="Task", errors=(400, 404, 409, 413, 422),
+             parameters=(KEY, PREFER)),
     ApiRoute("GET", "/health", health, "Whether the server is up", returns="Health"),
     *COPY_ROUTES,
 )  # fmt: skip

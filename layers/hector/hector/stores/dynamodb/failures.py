@@ -23,6 +23,7 @@ _REFUSED = {
     "MissingAuthenticationTokenException",
     "UnrecognizedClientException",
 }
+_USED = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
 _KEYS = "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -38,7 +39,7 @@ def translated(error: Exception, table: str, endpoint_url: str | None) -> Except
     """The error to raise for a botocore error."""
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
-        return _refused(response, table)
+        return _refused(response, table, str(getattr(error, "operation_name", "")))
     where = endpoint_url or "DynamoDB"
     match type(error).__name__:
         case "NoCredentialsError" | "PartialCredentialsError" | "CredentialRetrievalError" | "ProfileNotFound":
@@ -52,7 +53,13 @@ def translated(error: Exception, table: str, endpoint_url: str | None) -> Except
             )
 
 
-def _refused(response: dict[str, Any], table: str) -> Exception:
+def code_of(error: BaseException | None) -> str:
+    """What AWS calls an error, if it is one of AWS's."""
+    response = getattr(error, "response", None)
+    return str(response["Error"].get("Code", "")) if isinstance(response, dict) and "Error" in response else ""
+
+
+def _refused(response: dict[str, Any], table: str, operation: str) -> Exception:
     code = response["Error"].get("Code", "")
     message = response["Error"].get("Message", "")
     if code == "ConditionalCheckFailedException":
@@ -61,18 +68,18 @@ def _refused(response: dict[str, Any], table: str) -> Exception:
         return InputTooLarge("This is larger than DynamoDB takes: an item has at most 400 KB. Send less at once.")
     if code == "ResourceNotFoundException":
         return StoreUnavailable(
-            f"There is no DynamoDB table {table!r} in this region and account: deploy the stack, "
-            "or correct session_store.table and session_store.region."
+            f"There is no DynamoDB table {table!r} in this region and account: deploy the stack, or run "
+            "hector store init, or correct session_store.table and session_store.region."
         )
     if code == "ValidationException" and "index" in message:
         return StoreUnavailable(
             f"The DynamoDB table {table!r} is not one of this product's ({message}): deploy the stack."
         )
     if code in _REFUSED:
+        needed = "dynamodb:" + (", ".join(_USED) if operation in _USED else operation)
         return StoreUnavailable(
-            f"AWS does not let these credentials use the DynamoDB table {table!r} ({code}): check {_KEYS}, "
-            "and that their policy allows dynamodb:GetItem, PutItem, UpdateItem, DeleteItem, Query, BatchGetItem "
-            "and BatchWriteItem on the table and its index."
+            f"AWS does not let these credentials call {operation} on the DynamoDB table {table!r} ({code}): "
+            f"check {_KEYS}, and that their policy allows {needed} on the table and its index."
         )
     if code in _BUSY:
         return StoreUnavailable(f"The DynamoDB table {table!r} is busy ({code}): try again in a moment.")

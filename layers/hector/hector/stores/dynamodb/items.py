@@ -23,6 +23,7 @@ from hector.model import (
     Role,
     Session,
     StopReason,
+    Summary,
     Task,
     TaskError,
     TaskState,
@@ -40,6 +41,9 @@ LAST_NUMBER = 9_999_999
 TASKS, TASKS_END = "task#", "task#~"
 """Between these sort keys lie the tasks of a session, in the order in which they were submitted."""
 
+INTERRUPTS = "!"
+"""Ends the entry of a task in the line that cancels what is before it."""
+
 _DAY: Millis = 86_400_000
 _GRACE_SECONDS = 60
 _PLAIN = "text/plain"
@@ -52,6 +56,10 @@ def hot_key(session_id: str) -> Key:
 
 def meta_key(session_id: str) -> Key:
     return session_id, "meta"
+
+
+def summary_key(session_id: str) -> Key:
+    return session_id, "summary"
 
 
 def task_key(task_id: str) -> Key:
@@ -124,12 +132,26 @@ def open_task_id(hot: Row) -> str | None:
     return f"{hot['pk']}-{hot['open_task']}" if "open_task" in hot else None
 
 
-def session_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Session:
+def line_entries(task_id: str) -> tuple[str, str]:
+    """What stands for a task in the line: one that waits politely, and one that interrupts."""
+    suffix = suffix_of(task_id)
+    return suffix, suffix + INTERRUPTS
+
+
+def waiting_ids(hot: Row) -> tuple[str, ...]:
+    return tuple(f"{hot['pk']}-{entry.removesuffix(INTERRUPTS)}" for entry in hot.get("waiting", ()))
+
+
+def principal_of(hot: Row) -> Principal:
     tenant, subject = json.loads(hot["owner_key"])
+    return Principal(subject, tenant)
+
+
+def session_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Session:
     return Session(
         id=hot["pk"],
         agent_id=hot["agent"],
-        principal=Principal(subject, tenant),
+        principal=principal_of(hot),
         created_at=hot["created_at"],
         ttl=hot["idle_ms"],
         expires_at=expires_at(hot),
@@ -137,17 +159,19 @@ def session_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Session:
         last_activity_at=int(hot["activity"].partition(".")[0]),
         turns=hot["turns"],
         open_task_id=open_task_id(hot) if hot.get("lease_until", 0) > now else None,
+        waiting=waiting_ids(hot),
         metadata=metadata,
     )
 
 
 def lease_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Lease:
+    interrupted = any(entry.endswith(INTERRUPTS) for entry in hot.get("waiting", ()))
     return Lease(
         session=session_of(hot, metadata, now),
         task_id=open_task_id(hot) or "",
         fence=hot["fence"],
         until=hot["lease_until"],
-        cancel_requested=hot.get("cancel") == hot["open_task"],
+        cancel_requested=interrupted or hot.get("cancel") == hot["open_task"],
     )
 
 
@@ -159,6 +183,22 @@ def meta_row(session_id: str, metadata: dict[str, Any], last_expiry: Millis) -> 
 def metadata_of(hot: Row, meta: Row | None) -> dict[str, Any]:
     """The hot record says whether there is any."""
     return json.loads(meta["metadata"]) if meta and "meta" in hot else {}
+
+
+def summary_row(lease: Lease, summary: Summary) -> Row:
+    pk, sk = summary_key(lease.session.id)
+    return {
+        "pk": pk,
+        "sk": sk,
+        "summary": summary.text,
+        "through": summary.through,
+        "fence": lease.fence,
+        "ttl": far(lease.session.last_expiry),
+    }
+
+
+def summary_of(row: Row) -> Summary:
+    return Summary(row["summary"], row["through"])
 
 
 def pointer_row(task: Task, idempotency: Idempotency, last_expiry: Millis) -> Row:
@@ -190,7 +230,7 @@ def task_row(task: Task, nonce: str, last_expiry: Millis, pointer: str | None) -
 
 def ended_row(task: Task, last_expiry: Millis) -> Row:
     """A task that ended elsewhere."""
-    outcome = Outcome(task.state, task.last_event, task.output, task.usage, task.error)
+    outcome = Outcome(task.state, task.last_event, task.output, task.usage, task.error, task.stop_reason)
     return task_row(task, "", last_expiry, None) | outcome_values(outcome) | {"turn": task.turn, "fence": 0}
 
 
@@ -251,6 +291,8 @@ def _of_event(event: Event) -> str | dict[str, Any]:
         entry["f"] = event.fraction
     if event.error is not None:
         entry["e"] = [event.error.code, event.error.message]
+    if event.stop_reason is not None:
+        entry["r"] = event.stop_reason.value
     return event.text if entry == {"k": EventKind.MESSAGE.value, "t": event.text} else entry
 
 
@@ -264,6 +306,7 @@ def _event(number: int, entry: str | dict[str, Any]) -> Event:
         TaskState(entry["s"]) if "s" in entry else None,
         entry.get("f"),
         TaskError(*entry["e"]) if "e" in entry else None,
+        StopReason(entry["r"]) if "r" in entry else None,
     )
 
 

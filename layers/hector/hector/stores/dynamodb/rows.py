@@ -1,4 +1,4 @@
-"""Rows of plain values ⇄ items as DynamoDB's API writes them: strings, whole numbers and booleans by name."""
+"""Rows of plain values ⇄ items as DynamoDB's API writes them: strings, whole numbers, booleans and lists by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def plain(item: dict[str, dict[str, Any]]) -> Row:
     return {name: _plain(value) for name, value in item.items()}
 
 
-def _typed(value: str | int | bool) -> dict[str, Any]:
+def _typed(value: str | int | bool | list[str]) -> dict[str, Any]:
     match value:
         case str():
             return {"S": value}
@@ -23,10 +23,18 @@ def _typed(value: str | int | bool) -> dict[str, Any]:
             return {"BOOL": value}
         case int():
             return {"N": str(value)}
+        case list():
+            return {"L": [_typed(entry) for entry in value]}
         case _:
             raise TypeError(f"{type(value).__name__} has no place in an item")
 
 
 def _plain(value: dict[str, Any]) -> Any:
     [(kind, content)] = value.items()
-    return int(content) if kind == "N" else content
+    match kind:
+        case "N":
+            return int(content)
+        case "L":
+            return [_plain(entry) for entry in content]
+        case _:
+            return content

@@ -1,10 +1,13 @@
-"""The table's definition, and its creation for tests and local development. A deployment's template says the same."""
+"""The table's definition. A deployment's template says the same."""
 
 from __future__ import annotations
 
 from typing import Any
 
 INDEX = "activity"
+TTL = "ttl"
+STREAM = "NEW_AND_OLD_IMAGES"
+"""What the table's stream tells of a write: its readers compare, and find out whose session has expired."""
 
 DEFINITION: dict[str, Any] = {
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -23,13 +26,3 @@ DEFINITION: dict[str, Any] = {
     ],
     "BillingMode": "PAY_PER_REQUEST",
 }
-
-
-def create_table(client: Any, name: str) -> None:
-    """Create the table, and wait until it can be used; one that is there already is left alone."""
-    try:
-        client.create_table(TableName=name, **DEFINITION)
-    except client.exceptions.ResourceInUseException:
-        return
-    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})

@@ -56,22 +56,17 @@ class Sessions:
     ) -> Page[Session]:
         owner = items.owner_key(principal)
         before = _AFTER_ALL if cursor is None else check_sessions_cursor(cursor)
-        found: list[tuple[str, Row]] = []
+        found: dict[str, tuple[str, Row]] = {}
         async for entries in self._table.query_activity(owner, before=before, page=limit + 1):
-            hot_rows = await self._table.get_many((entry["pk"], entry["sk"]) for entry in entries)
-            for entry in entries:
-                hot = hot_rows.get((entry["pk"], entry["sk"]))
-                if hot and self._visible(hot, principal) and agent_id in (None, hot["agent"]):
-                    found.append((entry["activity"], hot))
+            for entry, hot in await self._alive(entries):
+                if agent_id in (None, hot["agent"]):
+                    # The index lags behind: a session that has just moved in it may be there twice.
+                    found.setdefault(hot["pk"], (entry["activity"], hot))
             if len(found) > limit:
                 break
-        shown = [hot for _, hot in found[:limit]]
-        metas = await self._table.get_many(items.meta_key(hot["pk"]) for hot in shown if "meta" in hot)
-        now = self._now()
-        sessions = [
-            items.session_of(hot, items.metadata_of(hot, metas.get(items.meta_key(hot["pk"]))), now) for hot in shown
-        ]
-        return Page(sessions, found[limit - 1][0] if len(found) > limit else None)
+        shown = [*found.values()][:limit]
+        sessions = await self._shown([hot for _, hot in shown])
+        return Page(sessions, shown[-1][0] if len(found) > limit else None)
 
     async def update_session(
         self,
@@ -195,6 +190,22 @@ class Sessions:
             return await self._hot(principal, session_id)
         except NotFound:
             raise NotFound.task(task_id) from None
+
+    async def _alive(self, entries: list[Row]) -> list[tuple[Row, Row]]:
+        """Entries of the index, with the hot records of those whose sessions are alive; each session once."""
+        sessions = {entry["pk"]: entry for entry in reversed(entries)}
+        hot_rows = await self._table.get_many(map(items.hot_key, sessions))
+        now = self._now()
+        found = [(entry, hot_rows.get(items.hot_key(entry["pk"]))) for entry in reversed(sessions.values())]
+        return [(entry, hot) for entry, hot in found if hot and items.expires_at(hot) > now]
+
+    async def _shown(self, hot_rows: list[Row]) -> list[Session]:
+        """The sessions of these hot records, with their metadata."""
+        metas = await self._table.get_many(items.meta_key(hot["pk"]) for hot in hot_rows if "meta" in hot)
+        now = self._now()
+        return [
+            items.session_of(hot, items.metadata_of(hot, metas.get(items.meta_key(hot["pk"]))), now) for hot in hot_rows
+        ]
 
     def _visible(self, hot: Row, principal: Principal) -> bool:
         return bool(hot["owner_key"] == items.owner_key(principal) and items.expires_at(hot) > self._now())

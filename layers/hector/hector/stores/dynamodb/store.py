@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from hector.stores.base import Clock, system_clock
+from hector.stores.base import Check, Clock, system_clock
 from hector.stores.dynamodb.connection import Connection
-from hector.stores.dynamodb.schema import create_table
-from hector.stores.dynamodb.sessions import Sessions
+from hector.stores.dynamodb.line import Line
+from hector.stores.dynamodb.summaries import Summaries
+from hector.stores.dynamodb.sweeping import Sweeping
 from hector.stores.dynamodb.table import Table
-from hector.stores.dynamodb.tasks import Tasks
-from hector.stores.dynamodb.turns import Turns
 
 
-class DynamoDBStore(Turns, Tasks, Sessions):
+class DynamoDBStore(Summaries, Line, Sweeping):
     """See `hector.stores.base.Store`. Region and credentials come from where AWS's tools look, unless given.
 
     An `endpoint_url` on this machine (DynamoDB Local) needs neither.
@@ -27,9 +26,15 @@ class DynamoDBStore(Turns, Tasks, Sessions):
         """Make the client now: an entrance does so as it starts, so that its first request need not wait for it."""
         self._connection.open()
 
-    async def create_table(self) -> None:
-        """Create the table if it is not there, for tests and local development."""
-        await self._connection.run(lambda client: create_table(client, self._connection.table))
+    async def set_up(self) -> None:
+        from hector.stores.dynamodb.operating import set_up
+
+        await set_up(self._connection)
+
+    async def check(self) -> list[Check]:
+        from hector.stores.dynamodb.operating import check
+
+        return await check(self._connection)
 
     async def aclose(self) -> None:
         self._connection.close()

@@ -18,6 +18,8 @@ from hector.stores.dynamodb.schema import INDEX
 Key = tuple[str, str]
 """A session's id and a sort key."""
 
+Value = str | int | list[str]
+
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html and API_BatchWriteItem.html
 _GETS_AT_ONCE = 100
 _WRITES_AT_ONCE = 25
@@ -50,11 +52,11 @@ class Table:
             tries = await self._pause(tries) if left else 0
         return found
 
-    async def put(self, row: Row, *, condition: str, **values: str | int) -> None:
+    async def put(self, row: Row, *, condition: str, **values: Value) -> None:
         """Raises ConditionFailed."""
         await self._call("put_item", Item=typed(row), **_condition(condition, values))
 
-    async def update(self, key: Key, expression: str, *, condition: str, **values: str | int) -> Row:
+    async def update(self, key: Key, expression: str, *, condition: str, **values: Value) -> Row:
         """The row afterwards. `#name` stands for the attribute of that name. Raises ConditionFailed."""
         answer = await self._call(
             "update_item",
@@ -65,7 +67,7 @@ class Table:
         )
         return plain(answer["Attributes"])
 
-    async def delete(self, key: Key, *, condition: str, **values: str | int) -> None:
+    async def delete(self, key: Key, *, condition: str, **values: Value) -> None:
         """Raises ConditionFailed."""
         await self._call("delete_item", Key=_key(key), **_condition(condition, values))
 
@@ -120,6 +122,18 @@ class Table:
         ):
             yield rows
 
+    async def scan_activity(self, *, after: Row | None, since: str = "", page: int = 0) -> tuple[list[Row], Row | None]:
+        """One page of the keys of everybody's hot records, of those with this activity or later; and where it ended."""
+        parameters: dict[str, Any] = {"Limit": page} if page else {}
+        if after:
+            parameters["ExclusiveStartKey"] = typed(after)
+        if since:
+            parameters["FilterExpression"] = "activity >= :since"
+            parameters["ExpressionAttributeValues"] = typed({":since": since})
+        answer = await self._call("scan", IndexName=INDEX, **parameters)
+        end = answer.get("LastEvaluatedKey")
+        return [plain(item) for item in answer["Items"]], plain(end) if end else None
+
     async def _pages(self, limit: int, **parameters: Any) -> AsyncIterator[list[Row]]:
         if limit:
             parameters["Limit"] = limit
@@ -145,7 +159,7 @@ def _key(key: Key) -> dict[str, Any]:
     return typed({"pk": key[0], "sk": key[1]})
 
 
-def _condition(condition: str, values: dict[str, str | int], expression: str = "") -> dict[str, Any]:
+def _condition(condition: str, values: dict[str, Value], expression: str = "") -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "ConditionExpression": condition,
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",

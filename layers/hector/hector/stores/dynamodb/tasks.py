@@ -1,16 +1,13 @@
-"""Tasks as readers see them: history, listings, the events of a log; and the cancel mark."""
+"""Tasks as readers see them: history, listings, the events of a log."""
 
 from __future__ import annotations
 
-import secrets
-
 from hector.concurrency import side_by_side
-from hector.errors import NotFound, TaskNotCancelable
-from hector.model import Event, Principal, Task, TaskState, session_id_of, working
+from hector.errors import NotFound
+from hector.model import Event, Millis, Principal, Task, TaskState, working
 from hector.stores.base import LogPage, Page
 from hector.stores.cursors import check_tasks_cursor
 from hector.stores.dynamodb import items
-from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import Sessions
 
@@ -56,7 +53,9 @@ class Tasks(Sessions):
                 break
         return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    async def read_events(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> LogPage:
+    async def read_events(
+        self, principal: Principal, task_id: str, *, after: int, limit: int = 1000, wait: Millis = 0
+    ) -> LogPage:
         # The hot record first: if the turn is over then, the log as it is read afterwards is complete.
         hot = await self._hot_of_task(principal, task_id)
         if items.open_task_id(hot) == task_id:
@@ -66,53 +65,7 @@ class Tasks(Sessions):
         if task.state.terminal:
             # What a worker that lost its lease had on its way when the task was closed, nobody is shown.
             events = [event for event in events if event.number <= task.last_event]
-        return LogPage(events, open=False, lost=False)
-
-    async def request_cancel(self, principal: Principal, task_id: str) -> Task:
-        nonce = secrets.token_hex(8)
-        while True:
-            hot = await self._hot_of_task(principal, task_id)
-            task = await self._task(task_id)
-            if task.state.terminal:
-                raise TaskNotCancelable(f"Task {task_id!r} is already {task.state}.")
-            if items.open_task_id(hot) == task_id:
-                if await self._mark(task_id):
-                    return working(task)
-            elif canceled := await self._cancel_waiting(task_id, nonce):
-                # Whoever has claimed it in this moment hears of it too; its commit will be refused in any case.
-                await self._mark(task_id)
-                return canceled
-
-    async def _mark(self, task_id: str) -> bool:
-        """Leave the cancel mark, if the turn is open. The mark names the task: it means nothing to the next turn."""
-        suffix = items.suffix_of(task_id)
-        try:
-            await self._table.update(
-                items.hot_key(session_id_of(task_id) or ""),
-                "SET cancel = :task",
-                condition="open_task = :task",
-                task=suffix,
-            )
-        except ConditionFailed:
-            return False
-        return True
-
-    async def _cancel_waiting(self, task_id: str, nonce: str) -> Task | None:
-        try:
-            row = await self._table.update(
-                items.task_key(task_id),
-                "SET task_state = :canceled, updated_at = :now, nonce = :nonce",
-                condition="task_state = :submitted",
-                canceled=TaskState.CANCELED,
-                submitted=TaskState.SUBMITTED,
-                now=self._now(),
-                nonce=nonce,
-            )
-        except ConditionFailed as met:
-            if met.row.get("nonce") != nonce:
-                return None
-            row = met.row
-        return items.task_of(row)
+        return LogPage(events, open=False, lost=False, waiting=task_id in items.waiting_ids(hot))
 
     async def _task(self, task_id: str) -> Task:
         """Raises NotFound."""

@@ -19,7 +19,8 @@ from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import ALIVE, Sessions, remember
 from hector.stores.dynamodb.table import Table
 
-_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND {ALIVE}"
+_FREE = f"owner_key = :owner AND attribute_not_exists(open_task) AND attribute_not_exists(waiting[0]) AND {ALIVE}"
+_NEXT = f"owner_key = :owner AND attribute_not_exists(open_task) AND waiting[0] IN (:task, :rude) AND {ALIVE}"
 _LOST = f"owner_key = :owner AND open_task = :task AND lease_until <= :now AND {ALIVE}"
 _HELD = f"open_task = :task AND fence = :fence AND {ALIVE}"
 _UNFENCED = "task_state = :submitted AND (attribute_not_exists(fence) OR fence <= :fence)"
@@ -28,6 +29,7 @@ _TAKE = (
     "SET open_task = :task, lease_until = :until, lease_nonce = :nonce, activity = :activity, "
     "idle_until = :now + idle_ms, #ttl = :until_s + keep ADD fence :one"
 )
+_LEAVE = " REMOVE waiting[0]"
 _RENEW = "SET lease_until = :until, #ttl = :until_s + keep"
 _GIVE_BACK = "SET idle_until = :now + idle_ms, #ttl = :now_s + keep{turns} REMOVE open_task, lease_until, lease_nonce"
 
@@ -99,7 +101,7 @@ class Turns(Sessions):
             for row in items.log_rows(lease.task_id, events, lease.fence, lease.session.last_expiry):
                 await self._table.put(row, condition="attribute_not_exists(pk) OR fence <= :fence", fence=lease.fence)
         except ConditionFailed:
-            raise _lost(lease) from None
+            raise lost(lease) from None
         return items.lease_of(hot, lease.session.metadata, now)
 
     async def check_lease(self, lease: Lease) -> Lease:
@@ -107,7 +109,7 @@ class Turns(Sessions):
         hot = await self._table.get(items.hot_key(lease.session.id))
         held = hot is not None and (hot["fence"], items.open_task_id(hot)) == (lease.fence, lease.task_id)
         if hot is None or not held or items.expires_at(hot) <= now:
-            raise _lost(lease)
+            raise lost(lease)
         return items.lease_of(hot, lease.session.metadata, now)
 
     async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
@@ -170,17 +172,18 @@ class Turns(Sessions):
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool
     ) -> Row:
         """The hot record with the lease taken. Only a takeover takes more than one write."""
-        key, owner, suffix = items.hot_key(session_id), items.owner_key(principal), items.suffix_of(task_id)
+        key, owner, (polite, rude) = items.hot_key(session_id), items.owner_key(principal), items.line_entries(task_id)
         condition = _FREE
         while True:
             now = self._now()
             try:
                 hot = await self._table.update(
                     key,
-                    _TAKE,
+                    _TAKE + (_LEAVE if condition is _NEXT else ""),
                     condition=condition,
                     owner=owner,
-                    task=suffix,
+                    task=polite,
+                    **({"rude": rude} if condition is _NEXT else {}),
                     now=now,
                     until=now + lease,
                     until_s=items.seconds(now + lease),
@@ -188,7 +191,7 @@ class Turns(Sessions):
                     activity=activity_key_at(now, session_id),
                     one=1,
                 )
-                if condition is _FREE:
+                if condition is not _LOST:
                     return hot
             except ConditionFailed as met:
                 hot = met.row
@@ -196,7 +199,10 @@ class Turns(Sessions):
                     raise NotFound.session(session_id) from None
                 open_task = items.open_task_id(hot)
                 if open_task is None:
-                    condition = _FREE
+                    waiting = items.waiting_ids(hot)
+                    if waiting and waiting[0] != task_id:
+                        raise SessionBusy(waiting[0]) from None
+                    condition = _NEXT if waiting else _FREE
                     continue
                 if hot["lease_until"] <= now:
                     if open_task != task_id or not takeover:
@@ -226,7 +232,7 @@ class Turns(Sessions):
         if not row:
             raise NotFound.task(lease.task_id)
         if row.get("fence", 0) > lease.fence:
-            raise _lost(lease)
+            raise lost(lease)
         if row["nonce"] != nonce:
             raise TaskClosed(f"Task {lease.task_id!r} is already {row['task_state']}.")
         return row
@@ -236,5 +242,5 @@ def _held(lease: Lease, now: Millis) -> dict[str, str | int]:
     return {"task": items.suffix_of(lease.task_id), "fence": lease.fence, "now": now}
 
 
-def _lost(lease: Lease) -> LeaseLost:
+def lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"The lease on task {lease.task_id!r} has passed to another worker.")

@@ -218,6 +218,21 @@ async def test_a_task_whose_turn_has_begun_cannot_give_up(bench: Bench) -> None:
     assert await left(bench, task) == ended
 
 
+async def test_what_is_discarded_leaves_the_line(bench: Bench) -> None:
+    session = await bench.session()
+    by = nonce()
+    task = (await bench.store.submit(bench.task(session), nonce=by)).task
+    await bench.store.line_up(bench.principal, task.id, most=MOST)
+    other = await lined_up(bench, session)
+    await bench.store.discard(task, nonce=nonce())
+    assert await waiting(bench, session) == (task.id, other.id), "somebody else's to discard"
+    for _ in range(2):
+        await bench.store.discard(task, nonce=by)
+        assert await waiting(bench, session) == (other.id,)
+    with pytest.raises(NotFound):
+        await bench.store.read_task(bench.principal, task.id)
+
+
 async def test_canceling_a_task_that_waits_takes_it_out_of_the_line(bench: Bench) -> None:
     session = await bench.session()
     first, second = await lined_up(bench, session), await lined_up(bench, session)

@@ -1,0 +1,150 @@
+"""The right to run a message: recorded and claimed, or lined up; and all of it taken back if that fails halfway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import dataclass, replace
+
+from hector.errors import HectorError, LostTurn, NotFound, SessionBusy
+from hector.model import Session, Task
+from hector.producer import LEASE
+from hector.recovery import Recovery
+from hector.stores.base import Idempotency, Lease, Store
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Queueing:
+    """How a message may wait: `most` of them at once (0: none), interrupting the turns before it, or not."""
+
+    most: int
+    interrupt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A task and the right to run it. Without a lease it waits in the line, is somebody else's to run, or has ended."""
+
+    task: Task
+    nonce: str
+    lease: Lease | None = None
+    waits: bool = False
+
+
+class Claims:
+    def __init__(self, store: Store, recovery: Recovery) -> None:
+        self._store = store
+        self._recovery = recovery
+
+    async def at_once(
+        self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency | None
+    ) -> Claimed:
+        """Record the task, and take the session for it; where it is busy, wait if that is allowed.
+
+        With an idempotency key, it is the task that the key stands for. Raises SessionBusy, LineFull, NotFound,
+        IdempotencyKeyReused.
+        """
+        busy = session.open_task_id or next(iter(session.waiting), None)
+        if busy and queueing.most:
+            return await self.in_line(session, task, queueing, idempotency)
+        if idempotency is not None:
+            return await self._once(session, task, queueing, idempotency)
+        if busy:
+            raise SessionBusy(busy)
+        return await self._side_by_side(session, task, queueing)
+
+    async def in_line(
+        self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency | None
+    ) -> Claimed:
+        """Record the task, and line it up. Raises as `at_once` does."""
+        nonce = secrets.token_hex(8)
+        submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
+        claimed = Claimed(submitted.task, nonce)
+        return claimed if submitted.task.state.terminal else await self._line_up(session, claimed, queueing)
+
+    async def claim(self, session: Session, task_id: str, *, nonce: str = "") -> Lease:
+        """The lease, once every lost turn before it is closed. Raises SessionBusy, NotFound."""
+        nonce = nonce or secrets.token_hex(8)
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._store.claim(
+                    session.principal, session.id, task_id, lease=LEASE, nonce=nonce, takeover=False
+                )
+            except LostTurn as lost:
+                await self._recovery.close(session.principal, lost.task_id)
+        raise SessionBusy(task_id)
+
+    async def take_back(self, claimed: Claimed) -> None:
+        """As if it had not been asked for: the session is free, and the task gone if we have submitted it."""
+        with contextlib.suppress(HectorError):
+            if claimed.lease is not None:
+                await self._store.release(claimed.lease)
+        with contextlib.suppress(HectorError):
+            await self._store.discard(claimed.task, nonce=claimed.nonce)
+
+    async def _side_by_side(self, session: Session, task: Task, queueing: Queueing) -> Claimed:
+        """Both writes at the same time; if either fails, the other is taken back."""
+        claimed = Claimed(task, secrets.token_hex(8))
+        submitted, lease = await asyncio.gather(
+            self._store.submit(task, nonce=claimed.nonce), self.claim(session, task.id), return_exceptions=True
+        )
+        if isinstance(lease, SessionBusy) and queueing.most and not isinstance(submitted, BaseException):
+            return await self._line_up(session, claimed, queueing)
+        for failure in (lease, submitted):
+            if isinstance(failure, BaseException):
+                await self.take_back(replace(claimed, lease=lease if isinstance(lease, Lease) else None))
+                raise failure
+        assert isinstance(lease, Lease)
+        return replace(claimed, lease=lease)
+
+    async def _once(self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency) -> Claimed:
+        """The task that the key stands for. It is for us to run only if nobody has begun to."""
+        for _ in range(_ATTEMPTS):
+            nonce = secrets.token_hex(8)
+            submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
+            claimed = Claimed(submitted.task, nonce)
+            if submitted.task.state.terminal:
+                return claimed
+            try:
+                claimed = replace(claimed, lease=await self.claim(session, submitted.task.id))
+                current = await self._store.read_task(session.principal, submitted.task.id)
+            except SessionBusy as busy:
+                if busy.task_id == submitted.task.id:
+                    return claimed
+                if queueing.most or await self._waits(session, submitted.task):
+                    return await self._line_up(session, claimed, queueing)
+                await self.take_back(claimed)
+                raise
+            except NotFound:
+                await self.take_back(claimed)
+                continue  # whoever submitted it has taken it back
+            except BaseException:
+                await self.take_back(claimed)
+                raise
+            if not current.state.terminal:
+                return claimed
+            await self.take_back(claimed)
+            return Claimed(current, nonce)
+        raise SessionBusy(task.id)
+
+    async def _waits(self, session: Session, task: Task) -> bool:
+        return task.id in (await self._store.read_session(session.principal, session.id)).waiting
+
+    async def _line_up(self, session: Session, claimed: Claimed, queueing: Queueing) -> Claimed:
+        """The task in the line; one that is there, or whose turn is open, stays where it is."""
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    await self._store.line_up(
+                        session.principal, claimed.task.id, most=queueing.most, interrupt=queueing.interrupt
+                    )
+                    return replace(claimed, waits=True)
+                except LostTurn as lost:
+                    await self._recovery.close(session.principal, lost.task_id)
+            raise SessionBusy(claimed.task.id)
+        except BaseException:
+            await self.take_back(claimed)
+            raise

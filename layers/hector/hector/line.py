@@ -1,0 +1,253 @@
+"""Tasks that wait for their turn: this process brings those that lined up here to their turn, in the session's order.
+
+A session has one line, which is in the store; every process that has tasks in it keeps it. Whoever finds the session
+free begins with the first of them, if it is one of its own. Another's is begun with, too, once it has been next for a
+while and nobody came: its process is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hector.agents.base import ServedAgent
+from hector.claims import Claims
+from hector.errors import NotFound, SessionBusy, StoreUnavailable
+from hector.live import LiveLog, LiveLogs
+from hector.model import Session, Task, TaskError, TaskState
+from hector.running import Running
+from hector.stores.base import Clock, Lease, Outcome, Store
+
+logger = logging.getLogger(__name__)
+
+WAIT_TIMEOUT = "wait_timeout"
+GRACE_SECONDS = 3.0
+"""How long another process's task may be next in a free session before it is taken over."""
+
+_FIRST_POLL_SECONDS = 0.05
+_LONGEST_POLL_SECONDS = 0.5
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """`leaves_at`: when this process has to go, on the event loop's clock."""
+
+    task: Task
+    log: LiveLog
+    leaves_at: float | None
+
+
+class Lines:
+    def __init__(
+        self,
+        store: Store,
+        live: LiveLogs,
+        claims: Claims,
+        running: Running,
+        agent: Callable[[str], ServedAgent],
+        clock: Clock,
+    ) -> None:
+        self.store = store
+        self.live = live
+        self.claims = claims
+        self.running = running
+        self.agent = agent
+        self.now = clock
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def join(self, session: Session, task: Task, *, seconds_left: float | None = None) -> None:
+        """Bring a task that has lined up to its turn; its live log is open from now on."""
+        if self.live.get(task.id) is None:
+            leaves_at = None if seconds_left is None else asyncio.get_running_loop().time() + seconds_left
+            self._keeper(session).add(_Waiting(task, self.live.open(task.id), leaves_at))
+
+    def take_up(self, session: Session) -> None:
+        """Bring all that waits in the session to its turn: whoever lined it up may be gone."""
+        self._keeper(session).for_all = True
+
+    async def drain(self) -> None:
+        """Wait until nothing waits here."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def stop(self) -> None:
+        """Leave what waits to other processes."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def _keeper(self, session: Session) -> Keeper:
+        keeper = self._keepers.get(session.id)
+        if keeper is None:
+            keeper = self._keepers[session.id] = Keeper(self, session)
+            task = asyncio.create_task(self._keep(keeper, session.id), name=f"line {session.id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return keeper
+
+    async def _keep(self, keeper: Keeper, session_id: str) -> None:
+        try:
+            await keeper.run()
+        except Exception:
+            logger.exception("the line of session %s is kept no more", session_id)
+        finally:
+            # In the same step as the keeper's last look at what waits: who comes now gets a new one.
+            del self._keepers[session_id]
+            keeper.leave()
+
+
+class Keeper:
+    """Keeps the line of one session, as long as tasks of this process are in it (or `for_all`: any tasks)."""
+
+    def __init__(self, lines: Lines, session: Session) -> None:
+        self.for_all = False
+        self._lines = lines
+        self._store = lines.store
+        self._session = session
+        self._waiting: dict[str, _Waiting] = {}
+        self._nonce = secrets.token_hex(8)
+        self._claiming: str | None = None
+        """A task whose claim may have taken effect, though no answer came; the same nonce will tell."""
+        self._next: str | None = None
+        self._next_since = 0.0
+        self._poll = _FIRST_POLL_SECONDS
+        self._loop = asyncio.get_running_loop()
+
+    def add(self, waiting: _Waiting) -> None:
+        self._waiting[waiting.task.id] = waiting
+
+    def leave(self) -> None:
+        """Followers of what still waits are told to ask the store."""
+        for task_id in list(self._waiting):
+            self._forget(task_id, None)
+
+    async def run(self) -> None:
+        while self._waiting or self.for_all:
+            known = list(self._waiting.values())
+            try:
+                self._session = await self._store.read_session(self._session.principal, self._session.id)
+                await self._settle(known)
+                await self._step()
+            except NotFound:
+                return
+            except StoreUnavailable as error:
+                logger.warning("the line of session %s has to wait: %s", self._session.id, error)
+                await asyncio.sleep(_LONGEST_POLL_SECONDS)
+
+    async def _settle(self, known: list[_Waiting]) -> None:
+        """Let go of those that wait no more, and end those that have waited for too long."""
+        served = self._lines.agent(self._session.agent_id)
+        for waiting in known:
+            task = waiting.task
+            if task.id == self._claiming:
+                continue
+            if task.id not in self._session.waiting:
+                self._forget(task.id, None)
+                continue
+            leaves = waiting.leaves_at is not None and self._loop.time() >= waiting.leaves_at
+            if leaves or self._lines.now() >= task.created_at + served.max_wait * 1000:
+                ended = await self._leave_line(task.id, served)
+                self._forget(task.id, ended if ended and ended.state.terminal else None)
+
+    async def _step(self) -> None:
+        """Begin with the next in line if the session is free; else wait a little."""
+        open_task, line = self._session.open_task_id, self._session.waiting
+        if self._claiming is not None:
+            await self._begin(self._claiming, self._waiting.get(self._claiming))
+        elif open_task is not None or not line:
+            self._next = None
+            self.for_all = self.for_all and bool(line)
+            await self._pause(open_task)
+        elif line[0] in self._waiting:
+            await self._begin(line[0], self._waiting.get(line[0]))
+        elif line[0] != self._next:
+            self._next, self._next_since = line[0], self._loop.time()
+        elif self._loop.time() >= self._next_since + GRACE_SECONDS:
+            await self._take_over(line[0])
+        else:
+            await self._pause(None)
+
+    async def _take_over(self, task_id: str) -> None:
+        """Run a task that another process has left in the line; one that has waited for too long only leaves it."""
+        served = self._lines.agent(self._session.agent_id)
+        with suppress(NotFound):  # its message is gone: it is claimed to leave the line
+            task = await self._store.read_task(self._session.principal, task_id)
+            if task.state.terminal or self._lines.now() >= task.created_at + served.max_wait * 1000:
+                await self._leave_line(task_id, served)
+                return
+        await self._begin(task_id, None)
+
+    async def _leave_line(self, task_id: str, served: ServedAgent) -> Task | None:
+        """The task as it is now; None if there is none, or no session any more."""
+        message = f"The session was busy for {served.max_wait:g} seconds, and this message has waited no longer."
+        outcome = Outcome(TaskState.FAILED, 0, error=TaskError(WAIT_TIMEOUT, message))
+        with suppress(NotFound):
+            return await self._store.leave_line(self._session.principal, task_id, outcome, nonce=secrets.token_hex(8))
+        return None
+
+    async def _begin(self, task_id: str, waiting: _Waiting | None) -> None:
+        self._poll = _FIRST_POLL_SECONDS
+        self._claiming = task_id
+        try:
+            lease = await self._lines.claims.claim(self._session, task_id, nonce=self._nonce)
+        except SessionBusy:
+            self._claiming = None
+            return
+        self._claiming = None
+        self._waiting.pop(task_id, None)
+        log = waiting.log if waiting else None
+        begun = False
+        try:
+            begun = await self._patiently(lease, waiting)
+        except NotFound:
+            await self._store.release(lease)
+        finally:
+            if not begun and log is not None:
+                log.close(None)
+                self._lines.live.forget(task_id, log)
+
+    async def _run(self, lease: Lease, waiting: _Waiting | None) -> bool:
+        """Whether the turn has begun. It has not, and need not, where the task was canceled in this very moment."""
+        task = await self._store.read_task(lease.session.principal, lease.task_id)
+        if task.state.terminal:
+            await self._store.release(lease)
+            return False
+        await self._lines.running.start(
+            self._lines.agent(task.agent_id),
+            lease,
+            task,
+            log=waiting.log if waiting else None,
+            seconds_left=waiting.leaves_at - self._loop.time() if waiting and waiting.leaves_at is not None else None,
+        )
+        return True
+
+    async def _patiently(self, lease: Lease, waiting: _Waiting | None) -> bool:
+        """Again while the store is away, for less than a lease; then it runs out, and whoever meets it says so."""
+        for _ in range(_TRIES):
+            with suppress(StoreUnavailable):
+                return await self._run(lease, waiting)
+            await asyncio.sleep(_LONGEST_POLL_SECONDS)
+        return False
+
+    async def _pause(self, open_task: str | None) -> None:
+        """Until the running turn ends, if it runs here; else for a moment."""
+        log = self._lines.live.get(open_task) if open_task else None
+        if log is not None and not log.closed:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(log.ended(), _LONGEST_POLL_SECONDS)
+            return
+        await asyncio.sleep(self._poll)
+        self._poll = min(self._poll * 1.5, _LONGEST_POLL_SECONDS)
+
+    def _forget(self, task_id: str, ended: Task | None) -> None:
+        waiting = self._waiting.pop(task_id, None)
+        if waiting is not None:
+            waiting.log.close(ended)
+            self._lines.live.forget(task_id, waiting.log)

@@ -1,0 +1,63 @@
+"""The turns that run in this process: each a producer, with the conversation that its agent is shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hector.agents.base import Agent, ServedAgent, Turn
+from hector.history import NOTHING_KNOWN, History, Known
+from hector.live import LiveLog, LiveLogs
+from hector.model import Task
+from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
+from hector.stores.base import Lease, Store
+
+
+class Running:
+    def __init__(self, store: Store, live: LiveLogs, history: History) -> None:
+        self._store = store
+        self._history = history
+        self._live = live
+        self._producers: dict[asyncio.Task[None], Producer] = {}
+
+    async def start(
+        self,
+        served: ServedAgent,
+        lease: Lease,
+        task: Task,
+        *,
+        known: Known = NOTHING_KNOWN,
+        log: LiveLog | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Run the claimed task's turn, from now on by itself. `known` is what has been read of its session.
+
+        Raises StoreUnavailable, NotFound; then nothing has begun.
+        """
+        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
+        agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
+        log = log or self._live.open(task.id)
+        self._run(Producer(self._store, log, lease, Limits(seconds, served.streams)), agent, turn)
+
+    async def drain(self) -> None:
+        """Wait until none runs."""
+        while self._producers:
+            await asyncio.wait(set(self._producers))
+
+    async def stop(self, grace: float) -> None:
+        """Those that run may go on for `grace` seconds; then they fail, and say so."""
+        if self._producers:
+            await asyncio.wait(set(self._producers), timeout=grace)
+        for producer in self._producers.values():
+            producer.stop()
+        if self._producers:
+            await asyncio.wait(set(self._producers), timeout=2 * CLEAN_UP_SECONDS)
+
+    def _run(self, producer: Producer, agent: Agent, turn: Turn) -> None:
+        running = asyncio.create_task(producer.run(agent, turn), name=f"turn {turn.task_id}")
+        self._producers[running] = producer
+
+        def ended(done: asyncio.Task[None]) -> None:
+            del self._producers[done]
+            self._live.forget(turn.task_id, producer.log)
+
+        running.add_done_callback(ended)

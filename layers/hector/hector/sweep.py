@@ -1,0 +1,62 @@
+"""What nobody else looks after: turns whose worker is gone, messages that nobody keeps in line, expired sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+
+from hector.errors import HectorError
+from hector.recovery import Recovery
+from hector.stores.base import Store
+from hector.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep has done: turns ended as lost, sessions whose line is kept again, expired sessions erased."""
+
+    closed: int = 0
+    taken_up: int = 0
+    erased: int = 0
+
+
+class Sweep:
+    def __init__(self, store: Store, recovery: Recovery, turns: Turns) -> None:
+        self._store = store
+        self._recovery = recovery
+        self._turns = turns
+
+    async def run(self) -> Swept:
+        """One sweep over all sessions of everybody. Several at once do no harm. Raises StoreUnavailable."""
+        closed = taken_up = 0
+        cursor = None
+        while True:
+            page = await self._store.list_unfinished(cursor=cursor)
+            for unfinished in page.items:
+                session = unfinished.session
+                if unfinished.lost_task_id is not None:
+                    await self._recovery.close(session.principal, unfinished.lost_task_id)
+                    closed += 1
+                if session.waiting and session.agent_id in self._turns.agents:
+                    self._turns.take_up(session)
+                    taken_up += 1
+            if (cursor := page.next_cursor) is None:
+                return Swept(closed, taken_up, await self._store.clean_up())
+
+    async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
+        """A sweep now and then; servers that share a store do not sweep in step."""
+        while True:
+            await asyncio.sleep(interval * random.uniform(0.5, 1.5))
+            try:
+                swept = await self.run()
+            except HectorError as error:
+                logger.warning("could not sweep: %s", error)
+            else:
+                if swept != Swept():
+                    logger.info("%s", swept)
