@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hector import config
 from hector.agents.base import Agent, ServedAgent
-from hector.agents.tokens.base import Tokenizer
 from hector.config.settings import (
     LLM,
     AnthropicLLM,
@@ -31,6 +31,9 @@ from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
 from hector.sweep import Sweep
 from hector.turns import SessionLimits, Turns
+
+if TYPE_CHECKING:
+    from hector.agents.tokens.base import Tokenizer
 
 
 def load(file: str | None = None) -> Services:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hector.agents.tokens.base import Tokenizer
 from hector.model import Message, Session, StopReason, TurnPolicy, Usage
+
+if TYPE_CHECKING:
+    from hector.agents.tokens.base import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
@@ -25,9 +25,11 @@ from hector.agents.failures import (
     retry_after,
 )
 from hector.agents.retries import Retries
-from hector.agents.tokens.base import Tokenizer
 from hector.errors import ModelError
 from hector.model import Part, StopReason, Usage
+
+if TYPE_CHECKING:
+    from hector.agents.tokens.base import Tokenizer
 
 NO_KEY = "none"
 _OPENAI = "api.openai.com"

@@ -14,6 +14,7 @@ from hector.model import Message, Task
 PER_MESSAGE = 5
 """What a chat's template adds to a message, about."""
 _KEPT = 20_000
+_RECENT = 1_000
 _PRIOR = 500
 """Tokens that speak for counts being right already, against those that the model reports."""
 _REMEMBERED = 50_000
@@ -30,6 +31,7 @@ class Counter:
         self._learns = tokenizer is not None
         self._tokenizer = tokenizer or Estimate()
         self._kept: dict[str, int] = {}
+        self._recent: dict[tuple[int, int], int] = {}
         self._counted = self._reported = float(_PRIOR)
 
     async def of(self, turns: Sequence[Task]) -> list[int]:
@@ -78,8 +80,18 @@ class Counter:
         return [tokens + rest for tokens, rest in zip(await self._counts(texts), more, strict=True)]
 
     async def _counts(self, texts: Sequence[str]) -> list[int]:
-        counts = await self._tokenizer.count(texts) if texts else []
-        return await Estimate().count(texts) if counts is None else counts
+        """The same text is counted several times on the way through a turn: the newest counts are kept."""
+        places = [(len(text), hash(text)) for text in texts]
+        new = [(place, text) for place, text in zip(places, texts, strict=True) if place not in self._recent]
+        if len(self._recent) > _RECENT:
+            self._recent.clear()
+            return await self._counts(texts)
+        if new:
+            asked = [text for _, text in new]
+            counts = await self._tokenizer.count(asked)
+            counts = await Estimate().count(asked) if counts is None else counts
+            self._recent.update(zip((place for place, _ in new), counts, strict=True))
+        return [self._recent[place] for place in places]
 
 
 def _measured(messages: Sequence[Message]) -> tuple[str, int]:
