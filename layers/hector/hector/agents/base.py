@@ -9,7 +9,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hector.model import Message, Session, StopReason, TurnPolicy, Usage
+from hector.model import Message, Role, Session, StopReason, TurnPolicy, Usage
+
+_GO_ON = Message.of(
+    Role.USER, "Your answer was cut off. Go on exactly where it stopped: repeat nothing, and say nothing about this."
+)
 
 if TYPE_CHECKING:
     from hector.agents.tokens.base import Tokenizer
@@ -19,9 +23,10 @@ if TYPE_CHECKING:
 class Turn:
     """What an agent is given: the user's message, the conversation before it, and the session that it belongs to.
 
-    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty). Where
-    there is a `summary` of what was said before that, it is part of `system`, too. A turn that `summarises` is no
-    message of the user: its answer is to be a summary of `summary` and `history`, which replaces them.
+        `history` alternates between user and agent, starts with the user and ends with the agent (or is empty). Where
+    there is a `summary` of what was said before that, it is part of `system`, too. `so_far` is what another process has
+    said of this answer: the agent goes on from there. A turn that `summarises` is no message of the user: its answer is
+    to be a summary of `summary` and `history`, which replaces them.
     """
 
     task_id: str
@@ -29,6 +34,7 @@ class Turn:
     message: Message
     history: tuple[Message, ...] = ()
     system: str | None = None
+    so_far: str = ""
     summary: str | None = None
     summarises: bool = False
 
@@ -36,6 +42,13 @@ class Turn:
     def text(self) -> str:
         """The user's message as text."""
         return self.message.text
+
+    @property
+    def shown(self) -> tuple[Message, ...]:
+        """What a model is shown: the conversation and the message, or what it has said of its answer, to go on with."""
+        if not self.so_far:
+            return (*self.history, self.message)
+        return (*self.history, self.message, Message.of(Role.AGENT, self.so_far), _GO_ON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ class ServedAgent:
     system prompt and the new message. With `summarises`, what does not fit is shown as a summary. `tokenizer` counts as
     its model does, whose reports (Usage) set that right; without one, tokens are estimated.
     `max_waiting` messages wait in a busy session, each for `max_wait`; `cancels_on_disconnect`: a turn ends with the
-    connection that asked for it.
+    connection that asked for it. `hands_over`: a turn whose process has to go is gone on with by another one.
     """
 
     id: str
@@ -97,3 +110,4 @@ class ServedAgent:
     max_waiting: int = 10
     max_wait: float = 300.0
     cancels_on_disconnect: bool = False
+    hands_over: bool = False

@@ -52,9 +52,9 @@ class Counter:
         (tokens,) = await self._counts([text])
         return self._right(tokens)
 
-    def at_most(self, turns: Sequence[Task], system: str | None, message: Message) -> int:
+    def at_most(self, turns: Sequence[Task], system: str | None, *messages: Message) -> int:
         """Not counted, but surely enough: no tokenizer makes more tokens of a text than it has bytes."""
-        text, more = _measured([*conversation(turns), message])
+        text, more = _measured([*conversation(turns), *messages])
         most = len(f"{system or ''}{text}".encode("utf-8", "replace")) + more + PER_MESSAGE
         return math.ceil(most * max(self._ratio, 1.0))
 

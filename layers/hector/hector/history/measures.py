@@ -70,10 +70,10 @@ class ByTokens:
         return await self._counter.of(turns)
 
     def surely_fits(self, turns: Sequence[Task], turn: Turn) -> bool:
-        return self._counter.at_most(turns, turn.system, turn.message) <= self._budget
+        return self._counter.at_most(turns, turn.system, *turn.shown) <= self._budget
 
     async def room(self, turn: Turn) -> int:
-        return self._budget - await self._counter.shown(turn.system, turn.message)
+        return self._budget - await self._counter.shown(turn.system, *turn.shown)
 
     async def kept(self, turn: Turn) -> tuple[int, int]:
         quarter = self._budget // 4

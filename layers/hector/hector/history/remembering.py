@@ -76,13 +76,14 @@ class Remembering:
             ) from error
         self._notes.needed(session_id, len(view.turns))
         reported = 0
-        async with aclosing(self._agent.answer(self._shown(turn, view))) as outputs:
+        shown = self._shown(turn, view)
+        async with aclosing(self._agent.answer(shown)) as outputs:
             async for output in outputs:
                 if isinstance(output, Usage):
                     reported = output.input_tokens
                     output = _sum(spent, output)
                 yield output
-        if self._counter and not any(message.has_files for message in (*conversation(view.turns), turn.message)):
+        if self._counter and not any(message.has_files for message in shown.shown):
             self._counter.learn(view.counted, reported)
 
     async def aclose(self) -> None:
@@ -99,7 +100,7 @@ class Remembering:
             if room >= 0 or shown is None:
                 break
         turns = await newest_within(self._past, self._measure, room, after=after)
-        counted = await self._counter.shown(around.system, around.message) if self._counter else 0
+        counted = await self._counter.shown(around.system, *around.shown) if self._counter else 0
         return View(turns, shown, counted + sum(await self._measure.of(turns)))
 
     async def _all(self, after: int) -> list[Task] | None:

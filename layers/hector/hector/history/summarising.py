@@ -103,7 +103,7 @@ class Summarising:
             Message.of(Role.USER, _REQUEST),
             tuple(shown),
             _SYSTEM + (_BEFORE + before.text if before else ""),
-            before.text if before else None,
+            summary=before.text if before else None,
             summarises=True,
         )
 
