@@ -53,8 +53,10 @@ class Counter:
         return self._right(tokens)
 
     def at_most(self, turns: Sequence[Task], system: str | None, *messages: Message) -> int:
-        """Not counted, but surely enough: no tokenizer makes more tokens of a text than it has bytes."""
-        text, more = _measured([*conversation(turns), *messages])
+        """Counted only as far as that is done already; no tokenizer makes more tokens of a text than it has bytes."""
+        new = [turn for turn in turns if turn.id not in self._kept]
+        text, more = _measured([*conversation(new), *messages])
+        more += sum(self._kept.get(turn.id, 0) for turn in turns)
         most = len(f"{system or ''}{text}".encode("utf-8", "replace")) + more + PER_MESSAGE
         return math.ceil(most * max(self._ratio, 1.0))
 

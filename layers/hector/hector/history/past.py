@@ -10,7 +10,7 @@ from hector.stores.base import Store
 
 MOST_TURNS = 500
 """Turns that are looked at, at most: a turn costs the same however long its session is."""
-_BATCH = 8
+_BATCH = 16
 """Turns that are measured at once."""
 
 
@@ -52,16 +52,17 @@ async def newest_within(
 
     Whole turns only, and none is skipped: the first that does not fit ends it. `largest` is what one counts at most.
     """
-    fitting: list[Task] = []
-    while room > 0 and len(fitting) < past.head - after:
+    fitting: list[Task] = []  # the newest first
+    most = min(past.head - after, MOST_TURNS)
+    while len(fitting) < most:
         turns = await past.newest(past.known if past.known > len(fitting) else max(_BATCH, 2 * past.known))
-        older = [turn for turn in turns[: len(turns) - len(fitting)] if turn.turn > after]
-        if not older:
+        end = len(turns) - len(fitting)
+        batch = turns[max(0, end - _BATCH, end - (most - len(fitting))) : end]
+        if not batch:
             break
-        batch = older[-_BATCH:]
         for turn, size in zip(reversed(batch), reversed(await sizes.of(batch)), strict=True):
             room -= size if largest is None else min(size, largest)
             if room < 0:
-                return fitting
-            fitting.insert(0, turn)
-    return fitting
+                return fitting[::-1]
+            fitting.append(turn)
+    return fitting[::-1]

@@ -100,8 +100,10 @@ class Remembering:
             if room >= 0 or shown is None:
                 break
         turns = await newest_within(self._past, self._measure, room, after=after)
-        counted = await self._counter.shown(around.system, *around.shown) if self._counter else 0
-        return View(turns, shown, counted + sum(await self._measure.of(turns)))
+        if self._counter is None:
+            return View(turns, shown)
+        counted = await self._counter.shown(around.system, *around.shown) + sum(await self._counter.of(turns))
+        return View(turns, shown, counted)
 
     async def _all(self, after: int) -> list[Task] | None:
         """All turns after that number, if they have been read."""
