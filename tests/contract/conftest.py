@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
+from hector.stores.dynamodb.connection import Connection
 from hector.stores.memory import MemoryStore
+from hector.stores.sql import SQLStore
 from hector.testing import Bench, MakeStore, ManualClock
 
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local"]
+BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", "sqlite", "postgresql"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -28,10 +32,26 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
         case "dynamodb-mock":
             from moto import mock_aws
 
+            request.getfixturevalue("one_call_at_a_time")
             with mock_aws():
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
+        case "sqlite" | "postgresql":
+            url = request.getfixturevalue(f"{request.param}_url")
+            yield lambda clock: SQLStore(url, clock=clock)
+
+
+@pytest.fixture
+def one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two conditional writes at once may both succeed on moto, which is no engine."""
+    lock, run = threading.Lock(), Connection._run
+
+    def locked(connection: Connection, function: Callable[[Any], Any]) -> Any:
+        with lock:
+            return run(connection, function)
+
+    monkeypatch.setattr(Connection, "_run", locked)
 
 
 @pytest.fixture

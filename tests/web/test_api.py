@@ -272,7 +272,7 @@ async def test_a_bad_body_is_refused_with_a_reason(
         ({"content": "x", "type": "image/png"}, "input.content", "not base64"),
         ({"content": "x", "type": "picture"}, "input.type", "must be a media type"),
         ({"content": "x", "tpye": "text/plain"}, "input.tpye", "not known here"),
-        ({"content": "x" * 200_001}, "input.content", "larger than"),
+        ({"content": "x" * 1_048_577}, "input.content", "larger than"),
     ],
 )
 async def test_a_bad_task_is_refused_before_anything_is_written(

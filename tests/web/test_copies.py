@@ -227,10 +227,10 @@ BAD_FILES: dict[str, tuple[bytes, int, str | None, str]] = {
         400, "line 2: input.parts.0.text", "NUL",
     ),
     "long text": (
-        file(HEADER, {**TURN, "output": {"role": "assistant", "parts": [{"type": "text", "text": "x" * 200_001}]}}),
+        file(HEADER, {**TURN, "output": {"role": "assistant", "parts": [{"type": "text", "text": "x" * 1_048_577}]}}),
         413, "line 2: output.parts.0", "larger than",
     ),
-    "a long line": (file(HEADER, b'"' + b"x" * 5_000_000 + b'"'), 413, "line 2", "longer than"),
+    "a long line": (file(HEADER, b'"' + b"x" * 17_000_000 + b'"'), 413, "line 2", "longer than"),
     "30 MB": (b"x" * 30_000_000, 413, "line 1", "longer than"),
     "cut off": (file(HEADER, TURN, TURN), 400, "line 4", "cut off"),
     "a wrong count": (file(HEADER, TURN, TURN, END), 400, "line 4: turns", "1 turns are announced, but there are 2"),

@@ -21,6 +21,7 @@ from hector.config.settings import (
     PythonLLM,
     Settings,
     StoreSettings,
+    URLStoreSettings,
 )
 from hector.errors import ConfigError
 from hector.follow import Follow
@@ -169,6 +170,10 @@ def _store(settings: StoreSettings, clock: Clock) -> Store:
             return DynamoDBStore(
                 settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
             )
+        case URLStoreSettings():
+            from hector.stores.sql import SQLStore
+
+            return SQLStore(settings.url, clock=clock)
 
 
 def _queue(settings: Settings) -> WorkQueue | None:

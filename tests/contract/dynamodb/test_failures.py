@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,37 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from hector.errors import HectorError, InputTooLarge, InvalidRequest, StoreUnavailable
-from hector.model import Principal, new_session_id
-from hector.stores.dynamodb import DynamoDBStore, connection
+from hector.model import Principal, Summary, TaskError, TaskState, new_session_id
+from hector.stores.base import Lease, Outcome, Store
+from hector.stores.dynamodb import DynamoDBStore, connection, patience
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
+from hector.testing.contract.staging import ended
 from tests.contract.dynamodb.wire import Send, answered, client_of, sending
-from tests.support import said
 
 WHO = Principal("alice")
+GAVE_UP = Outcome(TaskState.FAILED, 0)
+VERBS: dict[str, Callable[[Store, Lease], Awaitable[object]]] = {
+    "create_session": lambda store, lease: store.create_session(replace(lease.session, id=new_session_id())),
+    "read_session": lambda store, lease: store.read_session(lease.session.principal, lease.session.id),
+    "list_sessions": lambda store, lease: store.list_sessions(lease.session.principal),
+    "claim": lambda store, lease: store.claim(
+        lease.session.principal, lease.session.id, lease.task_id, lease=LEASE, nonce=nonce()
+    ),
+    "line_up": lambda store, lease: store.line_up(lease.session.principal, lease.task_id, most=1),
+    "leave_line": lambda store, lease: store.leave_line(lease.session.principal, lease.task_id, GAVE_UP, nonce=nonce()),
+    "append_events": lambda store, lease: store.append_events(lease, pieces(1, 1), extend=LEASE),
+    "commit": lambda store, lease: store.commit(lease, DONE, nonce=nonce()),
+    "read_history": lambda store, lease: store.read_history(lease.session.principal, lease.session.id, limit=5),
+    "read_events": lambda store, lease: store.read_events(lease.session.principal, lease.task_id, after=0),
+    "request_cancel": lambda store, lease: store.request_cancel(lease.session.principal, lease.task_id),
+    "read_summary": lambda store, lease: store.read_summary(lease.session.principal, lease.session.id),
+    "save_summary": lambda store, lease: store.save_summary(lease, Summary("text", 1)),
+    "read_owner": lambda store, lease: store.read_owner(lease.session.id),
+    "list_every_session": lambda store, lease: store.list_every_session(),
+    "list_unfinished": lambda store, lease: store.list_unfinished(),
+    "stage_turns": lambda store, lease: store.stage_turns(lease.session, [ended(lease.session, 1)]),
+    "delete_session": lambda store, lease: store.delete_session(lease.session.principal, lease.session.id),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -139,34 +164,65 @@ async def test_throttled_for_a_moment(dynamodb: Bench, code: str) -> None:
     assert attempts == 3
 
 
-async def test_throttled_for_long(monkeypatch: pytest.MonkeyPatch, dynamodb_local: str) -> None:
-    monkeypatch.setattr(connection, "ATTEMPTS", 2)
-    store = DynamoDBStore("table", endpoint_url=dynamodb_local)
+async def test_throttled_for_longer_than_the_client_is_patient(
+    monkeypatch: pytest.MonkeyPatch, dynamodb: Bench
+) -> None:
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)
+    session, attempts = await dynamodb.session(), 0
+
+    def throttle(_: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        nonlocal attempts
+        attempts += 1
+        return answered(request, 400, "ThrottlingException") if attempts <= 4 else send(request)
+
+    other = dynamodb.another()
+    with sending(other, throttle):
+        assert await other.read_owner(session.id) == dynamodb.principal
+    assert attempts == 5
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+async def test_throttled_for_long(monkeypatch: pytest.MonkeyPatch, dynamodb: Bench, verb: str) -> None:
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.1)
+    lease, other = await dynamodb.claimed(await dynamodb.session()), dynamodb.another()
     with (
-        sending(store, lambda _, request, __: answered(request, 400, "ThrottlingException")),
+        sending(other, lambda _, request, __: answered(request, 400, "ThrottlingException")),
         pytest.raises(StoreUnavailable, match="busy"),
     ):
-        await store.read_session(WHO, new_session_id())
+        await VERBS[verb](other, lease)
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+async def test_every_operation_says_that_there_is_no_table(dynamodb_local: str, dynamodb: Bench, verb: str) -> None:
+    lease = await dynamodb.claimed(await dynamodb.session())
+    store = DynamoDBStore("missing", endpoint_url=dynamodb_local, clock=dynamodb.clock)
+    with pytest.raises(StoreUnavailable, match=r"session_store\.table"):
+        await VERBS[verb](store, lease)
     await store.aclose()
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+async def test_every_operation_says_what_the_credentials_may_not(dynamodb: Bench, verb: str) -> None:
+    lease = await dynamodb.claimed(await dynamodb.session())
+    with (
+        sending(dynamodb.store, lambda _, request, __: answered(request, 400, "AccessDeniedException", "why")),
+        pytest.raises(StoreUnavailable, match=r"policy allows dynamodb:.*Scan"),
+    ):
+        await VERBS[verb](dynamodb.store, lease)
 
 
 LARGE = "x" * 420_000
 
 
 async def test_more_than_an_item_holds_is_refused_and_changes_nothing(dynamodb: Bench) -> None:
+    """Messages, answers, logs and summaries overflow: see test_overflow.py. What is bounded elsewhere does not."""
     with pytest.raises(InputTooLarge):
         await dynamodb.session(metadata={"a": LARGE})
     assert (await dynamodb.store.list_sessions(dynamodb.principal)).items == []
-    session = await dynamodb.session()
+    lease = await dynamodb.claimed(await dynamodb.session())
     with pytest.raises(InputTooLarge):
-        await dynamodb.submitted(session, LARGE)
-    assert (await dynamodb.store.list_tasks(dynamodb.principal, session.id)).items == []
-    lease = await dynamodb.claimed(session)
-    with pytest.raises(InputTooLarge):
-        await dynamodb.store.append_events(lease, [replace(pieces(1, 1)[0], text=LARGE)], extend=LEASE)
-    await dynamodb.store.append_events(lease, pieces(1, 1), extend=LEASE)
-    with pytest.raises(InputTooLarge):
-        await dynamodb.store.commit(lease, replace(DONE, output=said(LARGE)), nonce=nonce())
+        await dynamodb.store.commit(lease, replace(DONE, error=TaskError("code", LARGE)), nonce=nonce())
     assert (await dynamodb.ended(lease)).turn == 1
 
 

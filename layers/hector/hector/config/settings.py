@@ -218,7 +218,7 @@ class URLStoreSettings(Model):
     """`redis://host:6379/0`, `rediss://…`; `sqlite:///hector.db`, `postgresql://user:password@host/database`."""
 
     backend: Literal["redis", "sql"]
-    url: str = Field(pattern=r"^[a-z+]+://")
+    url: str = Field(pattern=r"^[a-z+]+://", repr=False)
 
 
 _BACKENDS = {

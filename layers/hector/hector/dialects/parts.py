@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from hector.errors import InputTooLarge, InvalidRequest
 from hector.model import Message, Part, Role
 
-MAX_MESSAGE_BYTES = 200_000
-"""Texts and files together, files as base64: a message is stored as one item (DynamoDB: 400 KB with its answer)."""
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""Texts and files together, files as base64."""
 
 MAX_URL_LENGTH = 2048
 MAX_NAME_LENGTH = 255

@@ -12,10 +12,7 @@ from typing import Any
 from hector.errors import (
     IdempotencyKeyReused,
     LeaseLost,
-    LineFull,
-    LostTurn,
     NotFound,
-    SessionBusy,
     TaskClosed,
     TaskNotCancelable,
 )
@@ -34,7 +31,7 @@ from hector.stores.base import (
     system_clock,
 )
 from hector.stores.cursors import activity_key, check_sessions_cursor, check_tasks_cursor
-from hector.stores.record import Record
+from hector.stores.record import Record, lost
 
 SWEEP_INTERVAL: Millis = 60_000
 
@@ -155,40 +152,12 @@ class MemoryStore:
         if session_id_of(task_id) != session_id:
             raise NotFound.task(task_id)
         record = self._record(principal, session_id)
-        now = self._now()
-        if record.open_task is not None:
-            if record.lease_until > now:
-                if (record.open_task, record.lease_nonce) == (task_id, nonce):
-                    return record.lease(now)
-                raise SessionBusy(record.open_task)
-            if record.open_task != task_id or not takeover:
-                raise LostTurn(record.open_task)
-        elif record.waiting:
-            if record.waiting[0] != task_id:
-                raise SessionBusy(record.waiting[0])
-            del record.waiting[0]
-        record.open_task = task_id
-        record.fence += 1
-        record.lease_until = now + lease
-        record.lease_nonce = nonce
-        record.session = replace(record.session, last_activity_at=now)
-        record.slide(now)
-        return record.lease(now)
+        return record.claim(task_id, lease=lease, nonce=nonce, takeover=takeover, now=self._now())
 
     async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
         record, _ = self._task(principal, task_id)
-        now = self._now()
-        if task_id not in (record.open_task, *record.waiting):
-            if most == 0 and record.open_task is not None:
-                raise SessionBusy(record.open_task) if record.lease_until > now else LostTurn(record.open_task)
-            if len(record.waiting) >= max(most, 1):
-                raise SessionBusy(record.waiting[0]) if most == 0 else LineFull(record.waiting[0], most)
-            record.waiting.append(task_id)
-            if interrupt:
-                record.interrupting.add(task_id)
-            record.session = replace(record.session, last_activity_at=now)
-            record.slide(now)
-        return record.seen(now)
+        record.line_up(task_id, most=most, interrupt=interrupt, now=self._now())
+        return record.seen(self._now())
 
     async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:
         record, task = self._task(principal, task_id)
@@ -206,8 +175,7 @@ class MemoryStore:
         record = self._held(lease)
         if events:
             record.logs.setdefault(lease.task_id, [])[events[0].number - 1 :] = events
-        record.lease_until = self._now() + extend
-        record.extend()
+        record.renew(self._now() + extend)
         return record.lease(self._now())
 
     async def check_lease(self, lease: Lease) -> Lease:
@@ -243,13 +211,8 @@ class MemoryStore:
             record = self._held(lease)
         except LeaseLost:
             return
-        now = self._now()
-        record.open_task = None
-        record.lease_until = 0
         task = record.tasks.get(lease.task_id)
-        turns = task.turn if task and task.turn else record.session.turns
-        record.session = replace(record.session, turns=turns)
-        record.slide(now)
+        record.release(turns=task.turn if task and task.turn else record.session.turns, now=self._now())
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         record = self._record(principal, session_id)
@@ -351,9 +314,9 @@ class MemoryStore:
     def _held(self, lease: Lease) -> Record:
         """The record whose lease this is. Raises LeaseLost."""
         record = self._records.get(lease.session.id)
-        held = record is not None and (record.fence, record.open_task) == (lease.fence, lease.task_id)
-        if record is None or not held or record.session.expires_at <= self._now():
-            raise LeaseLost(f"The lease on task {lease.task_id!r} has passed to another worker.")
+        if record is None:
+            raise lost(lease)
+        record.check_held(lease, self._now())
         return record
 
     def _sweep(self) -> None:

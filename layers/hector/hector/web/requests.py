@@ -22,8 +22,10 @@ from hector.stores.base import Idempotency
 from hector.turns import Asked
 from hector.web.context import seconds_left
 
-MAX_BODY_BYTES = 256 * 1024
-MAX_LINE_BYTES = 4 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Of a message as large as may be, the characters beyond ASCII escaped; Lambda takes 6 MB."""
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of a portable session file: a turn's two messages, each character of them escaped."""
 
 MAX_KEY_LENGTH = 255

@@ -236,7 +236,7 @@ ERRORS: dict[int, tuple[str, str, str, dict[str, str]]] = {
         f"The session is busy with task '{_TASK_ID}'. Wait for it to end, cancel it, or follow its stream.",
         {"taskId": _TASK_ID},
     ),
-    413: ("Too large", "input_too_large", "The body is larger than 262,144 bytes.", {}),
+    413: ("Too large", "input_too_large", "The body is larger than 4,194,304 bytes.", {}),
     422: (
         "The idempotency key stands for another request",
         "idempotency_key_reused",

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from hector.errors import StoreUnavailable
-from hector.stores.dynamodb.failures import translated
+from hector.stores.dynamodb.failures import Throttled, translated
+from hector.stores.dynamodb.patience import Patience
 
 T = TypeVar("T")
 
@@ -46,12 +47,21 @@ class Connection:
             return self._client
 
     async def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation of the client. Raises ConditionFailed, StoreUnavailable, InputTooLarge."""
-        answer: dict[str, Any] = await self.run(lambda client: getattr(client, operation)(**parameters))
-        return answer
+        """Call an operation of the client; patient with a busy table for longer than the client is by itself.
+
+        Raises ConditionFailed, StoreUnavailable, InputTooLarge.
+        """
+        patience = Patience()
+        while True:
+            try:
+                answer: dict[str, Any] = await self.run(lambda client: getattr(client, operation)(**parameters))
+                return answer
+            except Throttled:
+                if not await patience.wait():
+                    raise
 
     async def run(self, function: Callable[[Any], T]) -> T:
-        """Call a function with the client, in one of the threads. Raises as `call` does."""
+        """Call a function with the client, in one of the threads, once. Raises as `call` does."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, function)
 
     def close(self) -> None:

@@ -35,6 +35,10 @@ class ConditionFailed(Exception):
         self.row = row
 
 
+class Throttled(StoreUnavailable):
+    """The table is busy: the same call may succeed in a moment."""
+
+
 def translated(error: Exception, table: str, endpoint_url: str | None) -> Exception:
     """The error to raise for a botocore error."""
     response = getattr(error, "response", None)
@@ -51,6 +55,10 @@ def translated(error: Exception, table: str, endpoint_url: str | None) -> Except
                 f"{where} cannot be reached for table {table!r} ({error}): "
                 "check session_store.region, session_store.endpoint_url and the network."
             )
+
+
+def busy(table: str, why: str = "") -> Throttled:
+    return Throttled(f"The DynamoDB table {table!r} is busy{why}: try again in a moment.")
 
 
 def code_of(error: BaseException | None) -> str:
@@ -71,6 +79,11 @@ def _refused(response: dict[str, Any], table: str, operation: str) -> Exception:
             f"There is no DynamoDB table {table!r} in this region and account: deploy the stack, or run "
             "hector store init, or correct session_store.table and session_store.region."
         )
+    if code == "ValidationException" and "index name" in message:
+        return StoreUnavailable(
+            f"{table!r} can be no table's name: give session_store.table 3 to 255 of the characters a-z, A-Z, 0-9, "
+            "'_', '-' and '.'."
+        )
     if code == "ValidationException" and "index" in message:
         return StoreUnavailable(
             f"The DynamoDB table {table!r} is not one of this product's ({message}): deploy the stack."
@@ -82,5 +95,5 @@ def _refused(response: dict[str, Any], table: str, operation: str) -> Exception:
             f"check {_KEYS}, and that their policy allows {needed} on the table and its index."
         )
     if code in _BUSY:
-        return StoreUnavailable(f"The DynamoDB table {table!r} is busy ({code}): try again in a moment.")
+        return busy(table, f" ({code})")
     return StoreUnavailable(f"DynamoDB refused a request to table {table!r}: {code}: {message}")

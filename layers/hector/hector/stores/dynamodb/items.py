@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hector.errors import InvalidRequest
@@ -31,8 +31,8 @@ from hector.model import (
 )
 from hector.stores.base import Idempotency, Lease, Outcome
 from hector.stores.cursors import activity_key
-from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.table import Key
+from hector.stores.dynamodb.overflow import MOST_BYTES
+from hector.stores.dynamodb.rows import Key, Row
 
 BATCH_EVENTS = 128
 """The most events in one row, so that a reader knows how far back the row may begin that holds a number."""
@@ -234,9 +234,13 @@ def ended_row(task: Task, last_expiry: Millis) -> Row:
     return task_row(task, "", last_expiry, None) | outcome_values(outcome) | {"turn": task.turn, "fence": 0}
 
 
+def task_id_of(row: Row) -> str:
+    return f"{row['pk']}-{row['sk'].partition('#')[2]}"
+
+
 def task_of(row: Row) -> Task:
     return Task(
-        id=f"{row['pk']}-{row['sk'].partition('#')[2]}",
+        id=task_id_of(row),
         session_id=row["pk"],
         agent_id=row["agent"],
         state=TaskState(row["task_state"]),
@@ -267,18 +271,37 @@ def outcome_values(outcome: Outcome) -> Row:
 
 
 def log_rows(task_id: str, events: Sequence[Event], fence: int, last_expiry: Millis) -> list[Row]:
+    """Each row takes so many events as an item can hold; one that is too large for an item has a row to itself."""
     rows: list[Row] = []
-    for start in range(0, len(events), BATCH_EVENTS):
-        batch = events[start : start + BATCH_EVENTS]
-        pk, sk = log_key(task_id, batch[0].number)
-        entries = _json([_of_event(event) for event in batch])
-        rows.append({"pk": pk, "sk": sk, "events": entries, "fence": fence, "ttl": far(last_expiry)})
+    for first, entries in _batches(events):
+        pk, sk = log_key(task_id, first)
+        rows.append({"pk": pk, "sk": sk, "events": f"[{','.join(entries)}]", "fence": fence, "ttl": far(last_expiry)})
     return rows
 
 
+def _batches(events: Sequence[Event]) -> Iterator[tuple[int, list[str]]]:
+    """The number of the first event, and the events as JSON."""
+    batch: list[str] = []
+    first = size = 0
+    for event in events:
+        entry = _json(_of_event(event))
+        bytes_ = len(entry.encode()) + 1
+        if batch and (len(batch) == BATCH_EVENTS or size + bytes_ >= MOST_BYTES["events"]):
+            yield first, batch
+            batch, size = [], 0
+        first = first if batch else event.number
+        batch.append(entry)
+        size += bytes_
+    if batch:
+        yield first, batch
+
+
+def first_number(log: Row) -> int:
+    return int(log["sk"].rpartition("#")[2])
+
+
 def events_of(row: Row) -> list[Event]:
-    first = int(row["sk"].rpartition("#")[2])
-    return [_event(number, entry) for number, entry in enumerate(json.loads(row["events"]), first)]
+    return [_event(number, entry) for number, entry in enumerate(json.loads(row["events"]), first_number(row))]
 
 
 def _of_event(event: Event) -> str | dict[str, Any]:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from hector.model import Principal, Session
 from hector.stores.base import Idempotency
 from hector.stores.dynamodb.items import far, owner_key
-from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.table import Key
+from hector.stores.dynamodb.rows import Key, Row
 
 POINTER = "session"
 """The sort key of an idempotency key that stands for a session."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 Row = dict[str, Any]
+Key = tuple[str, str]
+"""A session's id and a sort key."""
 
 
 def typed(row: Row) -> dict[str, dict[str, Any]]:

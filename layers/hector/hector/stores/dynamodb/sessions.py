@@ -11,10 +11,10 @@ from hector.errors import IdempotencyKeyReused, NotFound
 from hector.model import Millis, Principal, Session, is_id, session_id_of
 from hector.stores.base import Clock, Idempotency, Page, StagedTurn
 from hector.stores.cursors import check_sessions_cursor
-from hector.stores.dynamodb import items, pointers
+from hector.stores.dynamodb import items, overflow, pointers
 from hector.stores.dynamodb.failures import ConditionFailed
-from hector.stores.dynamodb.rows import Row
-from hector.stores.dynamodb.table import Key, Table
+from hector.stores.dynamodb.rows import Key, Row
+from hector.stores.dynamodb.table import Table, Value
 
 A = TypeVar("A")
 
@@ -30,6 +30,7 @@ class Settled(NamedTuple):
 
     last_expiry: Millis
     has_metadata: bool
+    has_line: bool
 
 
 class Sessions:
@@ -104,9 +105,15 @@ class Sessions:
         return await self.read_session(principal, session_id)
 
     async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
-        for turn in turns:
-            log = items.log_rows(turn.task.id, turn.events, 0, session.last_expiry)
-            await self._table.put_many([items.ended_row(turn.task, session.last_expiry), *log])
+        rows = [
+            row
+            for turn in turns
+            for row in (
+                items.ended_row(turn.task, session.last_expiry),
+                *items.log_rows(turn.task.id, turn.events, 0, session.last_expiry),
+            )
+        ]
+        await self._table.put_many(part for row in rows for part in _fitting(row, "staged"))
 
     async def unstage(self, session: Session) -> None:
         await self.erase(session.id)
@@ -133,6 +140,14 @@ class Sessions:
             async for keys in self._table.keys(session_id):
                 await self._table.delete_many(keys)
                 left = left or bool(keys)
+
+    async def erase_gone(self, session_id: str, key: str | None) -> None:
+        """Erase what is left of a session whose hot record was deleted, unless it is there again; `key` as in it."""
+        if await self._table.get(items.hot_key(session_id)) is not None:
+            return
+        if key is not None:
+            await self._free((key, pointers.POINTER), session_id)
+        await self.erase(session_id)
 
     async def _create(self, hot: Row, session: Session) -> Row:
         """The hot record that is there then."""
@@ -207,6 +222,24 @@ class Sessions:
             items.session_of(hot, items.metadata_of(hot, metas.get(items.meta_key(hot["pk"]))), now) for hot in hot_rows
         ]
 
+    async def _put(self, row: Row, by: str, *, condition: str, **values: Value) -> None:
+        """Put a row, and before it what is too large for it. `by` names the write. Raises ConditionFailed."""
+        row, *parts = _fitting(row, by)
+        if parts:
+            await self._table.put_many(parts)
+        await self._table.put(row, condition=condition, **values)
+
+    async def _whole(self, rows: list[Row]) -> list[Row]:
+        """The rows of a session with what was too large for them. Raises NotFound if it is erased in this moment."""
+        keys = [key for row in rows for key in overflow.keys_of(row)]
+        if not keys:
+            return rows
+        found = await self._table.get_many(keys)
+        try:
+            return [overflow.joined(row, found) for row in rows]
+        except KeyError:
+            raise NotFound.session(rows[0]["pk"]) from None
+
     def _visible(self, hot: Row, principal: Principal) -> bool:
         return bool(hot["owner_key"] == items.owner_key(principal) and items.expires_at(hot) > self._now())
 
@@ -231,9 +264,15 @@ class Sessions:
         return settled.last_expiry
 
     def _remember(self, hot: Row) -> Settled:
-        settled = Settled(hot["last_expiry"], "meta" in hot)
+        settled = Settled(hot["last_expiry"], "meta" in hot, bool(hot.get("waiting")))
         remember(self._settled, hot["pk"], settled)
         return settled
+
+
+def _fitting(row: Row, by: str) -> list[Row]:
+    """The row as it fits into an item, and those that hold the rest."""
+    kept, parts = overflow.moved_out((row["pk"], row["sk"]), row, by, row["ttl"])
+    return [kept, *parts]
 
 
 def remember(memory: dict[str, A], key: str, value: A) -> None:

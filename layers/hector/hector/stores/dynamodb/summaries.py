@@ -13,13 +13,14 @@ from hector.stores.dynamodb.turns import Turns, lost
 class Summaries(Turns):
     async def read_summary(self, principal: Principal, session_id: str) -> Summary | None:
         _, row = await side_by_side(self._hot(principal, session_id), self._table.get(items.summary_key(session_id)))
-        return items.summary_of(row) if row else None
+        return items.summary_of((await self._whole([row]))[0]) if row else None
 
     async def save_summary(self, lease: Lease, summary: Summary) -> None:
         await self.check_lease(lease)
         try:
-            await self._table.put(
+            await self._put(
                 items.summary_row(lease, summary),
+                f"{lease.fence}-{summary.through}",
                 condition="attribute_not_exists(pk) OR (fence <= :fence AND through < :through)",
                 fence=lease.fence,
                 through=summary.through,

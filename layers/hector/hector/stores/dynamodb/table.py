@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from hector.errors import StoreUnavailable
 from hector.stores.dynamodb.connection import Connection
-from hector.stores.dynamodb.rows import Row, plain, typed
+from hector.stores.dynamodb.failures import busy
+from hector.stores.dynamodb.patience import Patience
+from hector.stores.dynamodb.rows import Key, Row, plain, typed
 from hector.stores.dynamodb.schema import INDEX
-
-Key = tuple[str, str]
-"""A session's id and a sort key."""
 
 Value = str | int | list[str]
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html and API_BatchWriteItem.html
 _GETS_AT_ONCE = 100
 _WRITES_AT_ONCE = 25
-_TRIES = 8
+_BYTES_AT_ONCE = 4_000_000
+"""A quarter of what AWS takes, for the client may escape a text to three times its size."""
+_WRITERS = 4
+"""Batches on their way at the same time."""
 
 
 class Table:
@@ -39,7 +41,7 @@ class Table:
         """The rows that there are."""
         found: dict[Key, Row] = {}
         wanted = [_key(key) for key in keys]
-        tries = 0
+        patience = Patience()
         while wanted:
             now, wanted = wanted[:_GETS_AT_ONCE], wanted[_GETS_AT_ONCE:]
             answer = await self._connection.call(
@@ -47,9 +49,13 @@ class Table:
             )
             for row in map(plain, answer["Responses"].get(self._name, [])):
                 found[row["pk"], row["sk"]] = row
+            # Some are always left beyond 16 MB.
             left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             wanted += left
-            tries = await self._pause(tries) if left else 0
+            if len(left) < len(now):
+                patience = Patience()
+            elif not await patience.wait():
+                raise busy(self._name)
         return found
 
     async def put(self, row: Row, *, condition: str, **values: Value) -> None:
@@ -73,19 +79,33 @@ class Table:
 
     async def put_many(self, rows: Iterable[Row]) -> None:
         """Without conditions: what is there already is written over."""
-        await self._write_many([{"PutRequest": {"Item": typed(row)}} for row in rows])
+        await self._write_many({"PutRequest": {"Item": typed(row)}} for row in rows)
 
     async def delete_many(self, keys: Iterable[Key]) -> None:
-        await self._write_many([{"DeleteRequest": {"Key": _key(key)}} for key in keys])
+        await self._write_many({"DeleteRequest": {"Key": _key(key)}} for key in keys)
 
-    async def _write_many(self, wanted: list[Any]) -> None:
-        tries = 0
-        while wanted:
-            now, wanted = wanted[:_WRITES_AT_ONCE], wanted[_WRITES_AT_ONCE:]
-            answer = await self._connection.call("batch_write_item", RequestItems={self._name: now})
+    async def _write_many(self, wanted: Iterable[Any]) -> None:
+        batches = deque(_batches(wanted))
+
+        async def write() -> None:
+            while batches:
+                await self._write(batches.popleft())
+
+        done = await asyncio.gather(*(write() for _ in range(min(_WRITERS, len(batches)))), return_exceptions=True)
+        for failure in done:
+            if failure is not None:
+                raise failure
+
+    async def _write(self, batch: list[Any]) -> None:
+        patience = Patience()
+        while batch:
+            answer = await self._connection.call("batch_write_item", RequestItems={self._name: batch})
             left = answer.get("UnprocessedItems", {}).get(self._name, [])
-            wanted += left
-            tries = await self._pause(tries) if left else 0
+            if len(left) < len(batch):
+                patience = Patience()
+            elif not await patience.wait():
+                raise busy(self._name)
+            batch = left
 
     async def query(
         self, session_id: str, *, first: str, last: str, newest_first: bool = False, page: int = 0
@@ -147,12 +167,20 @@ class Table:
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         return await self._connection.call(operation, TableName=self._name, **parameters)
 
-    async def _pause(self, tries: int) -> int:
-        """Wait longer each time that DynamoDB leaves something unprocessed. Raises StoreUnavailable in the end."""
-        if tries == _TRIES:
-            raise StoreUnavailable(f"The DynamoDB table {self._name!r} is busy: try again in a moment.")
-        await asyncio.sleep(0.025 * 2**tries)
-        return tries + 1
+
+def _batches(requests: Iterable[Any]) -> Iterable[list[Any]]:
+    batch: list[Any] = []
+    size = 0
+    for request in requests:
+        item = request.get("PutRequest", {}).get("Item", {})
+        bytes_ = sum(len(value["S"].encode()) for value in item.values() if "S" in value)
+        if batch and (len(batch) == _WRITES_AT_ONCE or size + bytes_ > _BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(request)
+        size += bytes_
+    if batch:
+        yield batch
 
 
 def _key(key: Key) -> dict[str, Any]:

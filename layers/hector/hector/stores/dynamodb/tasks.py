@@ -21,7 +21,7 @@ class Tasks(Sessions):
         turns = _last_turns(rows, limit)
         if not _complete(turns, limit, hot["turns"]):
             turns = await self._search_history(session_id, limit, hot["turns"])
-        return [items.task_of(row) for row in turns]
+        return await self._tasks(turns)
 
     async def read_task(self, principal: Principal, task_id: str) -> Task:
         # The hot record first: a task that is neither open then nor ended afterwards is really waiting.
@@ -43,15 +43,15 @@ class Tasks(Sessions):
         if cursor is not None:
             seen = items.task_key(check_tasks_cursor(cursor, session_id))[1]
             first, last = (seen, last) if oldest_first else (first, seen)
-        found: list[Task] = []
+        found: list[Row] = []
         async for rows in self._table.query(
             session_id, first=first, last=last, newest_first=not oldest_first, page=limit + 2
         ):
-            tasks = [_seen(items.task_of(row), hot) for row in rows if row["sk"] != seen]
-            found += [task for task in tasks if state in (None, task.state)]
+            found += [row for row in rows if row["sk"] != seen and state in (None, _state(row, hot))]
             if len(found) > limit:
                 break
-        return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+        tasks = [_seen(task, hot) for task in await self._tasks(found[:limit])]
+        return Page(tasks, tasks[-1].id if len(found) > limit else None)
 
     async def read_events(
         self, principal: Principal, task_id: str, *, after: int, limit: int = 1000, wait: Millis = 0
@@ -61,18 +61,26 @@ class Tasks(Sessions):
         if items.open_task_id(hot) == task_id:
             events = await self._events(task_id, after, limit)
             return LogPage(events, open=True, lost=hot["lease_until"] <= self._now())
-        task, events = await side_by_side(self._task(task_id), self._events(task_id, after, limit))
-        if task.state.terminal:
+        row, events = await side_by_side(self._task_row(task_id), self._events(task_id, after, limit))
+        if TaskState(row["task_state"]).terminal:
             # What a worker that lost its lease had on its way when the task was closed, nobody is shown.
-            events = [event for event in events if event.number <= task.last_event]
+            events = [event for event in events if event.number <= row.get("last_event", 0)]
         return LogPage(events, open=False, lost=False, waiting=task_id in items.waiting_ids(hot))
 
-    async def _task(self, task_id: str) -> Task:
+    async def _task_row(self, task_id: str) -> Row:
         """Raises NotFound."""
         row = await self._table.get(items.task_key(task_id))
         if row is None:
             raise NotFound.task(task_id)
-        return items.task_of(row)
+        return row
+
+    async def _task(self, task_id: str) -> Task:
+        """Raises NotFound."""
+        [task] = await self._tasks([await self._task_row(task_id)])
+        return task
+
+    async def _tasks(self, rows: list[Row]) -> list[Task]:
+        return [items.task_of(row) for row in await self._whole(rows)]
 
     async def _events(self, task_id: str, after: int, limit: int) -> list[Event]:
         """Without gaps, whatever is being written meanwhile."""
@@ -80,7 +88,9 @@ class Tasks(Sessions):
         session_id, first = items.log_key(task_id, max(1, after + 2 - items.BATCH_EVENTS))
         _, last = items.log_key(task_id, items.LAST_NUMBER)
         async for rows in self._table.query(session_id, first=first, last=last):
-            for event in (event for row in rows for event in items.events_of(row)):
+            # An event that is too large for its row is alone in it: those that were seen need not be read.
+            wanted = [row for row in rows if "events" in row or items.first_number(row) > after]
+            for event in (event for row in await self._whole(wanted) for event in items.events_of(row)):
                 if event.number == after + len(events) + 1 and len(events) < limit:
                     events.append(event)
             if len(events) == limit:
@@ -112,6 +122,11 @@ def _complete(turns: list[Row], limit: int, head: int) -> bool:
     """Whether these are the newest turns of a session in which `head` had ended: turns are numbered without gaps."""
     newest = turns[-1]["turn"] if turns else 0
     return newest >= head and len(turns) == min(limit, newest)
+
+
+def _state(row: Row, hot: Row) -> TaskState:
+    working = row["task_state"] == TaskState.SUBMITTED and items.task_id_of(row) == items.open_task_id(hot)
+    return TaskState.WORKING if working else TaskState(row["task_state"])
 
 
 def _seen(task: Task, hot: Row) -> Task:

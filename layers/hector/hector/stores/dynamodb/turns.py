@@ -13,7 +13,7 @@ from hector.errors import IdempotencyKeyReused, LeaseLost, LostTurn, NotFound, S
 from hector.model import Event, Millis, Principal, Task, TaskState, session_id_of
 from hector.stores.base import Clock, Idempotency, Lease, Outcome, Submitted
 from hector.stores.cursors import activity_key_at
-from hector.stores.dynamodb import items
+from hector.stores.dynamodb import items, overflow
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import ALIVE, Sessions, remember
@@ -44,13 +44,15 @@ class Turns(Sessions):
         pointer: str | None = None
         if idempotency is not None:
             # The pointer first: whoever finds it without its task, after a crash, records the task under that id.
-            task, pointer = await self._pointed_to(task, idempotency, last_expiry)
+            task, pointer, is_new = await self._pointed_to(task, idempotency, last_expiry)
+            if not is_new and (row := await self._table.get(items.task_key(task.id))):
+                return await self._submitted(row, nonce)
         try:
-            await self._table.put(
-                items.task_row(task, nonce, last_expiry, pointer), condition="attribute_not_exists(pk)"
+            await self._put(
+                items.task_row(task, nonce, last_expiry, pointer), nonce, condition="attribute_not_exists(pk)"
             )
         except ConditionFailed as met:
-            return Submitted(items.task_of(met.row), created=met.row["nonce"] == nonce)
+            return await self._submitted(met.row, nonce)
         return Submitted(task, created=True)
 
     async def discard(self, task: Task, *, nonce: str) -> None:
@@ -75,6 +77,7 @@ class Turns(Sessions):
             )
         except ConditionFailed:
             return
+        await self._table.delete_many(overflow.keys_of(row))
 
     async def claim(
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
@@ -99,7 +102,9 @@ class Turns(Sessions):
                 **_held(lease, now),
             )
             for row in items.log_rows(lease.task_id, events, lease.fence, lease.session.last_expiry):
-                await self._table.put(row, condition="attribute_not_exists(pk) OR fence <= :fence", fence=lease.fence)
+                await self._put(
+                    row, str(lease.fence), condition="attribute_not_exists(pk) OR fence <= :fence", fence=lease.fence
+                )
         except ConditionFailed:
             raise lost(lease) from None
         return items.lease_of(hot, lease.session.metadata, now)
@@ -123,9 +128,13 @@ class Turns(Sessions):
             "fence": lease.fence,
             **items.outcome_values(outcome),
         }
+        key = items.task_key(lease.task_id)
+        values, parts = overflow.moved_out(key, values, nonce, items.far(lease.session.last_expiry))
+        if parts:
+            await self._table.put_many(parts)
         try:
             row = await self._table.update(
-                items.task_key(lease.task_id),
+                key,
                 "SET " + ", ".join(f"{name} = :{name}" for name in values),
                 condition=_UNFENCED,
                 submitted=TaskState.SUBMITTED,
@@ -134,6 +143,7 @@ class Turns(Sessions):
         except ConditionFailed as met:
             row = self._committed(lease, met.row, nonce)
         remember(self._ended, lease.task_id, int(row["turn"]))
+        [row] = await self._whole([row])
         return items.task_of(row)
 
     async def release(self, lease: Lease) -> None:
@@ -152,16 +162,22 @@ class Turns(Sessions):
         except ConditionFailed:
             return
 
-    async def _pointed_to(self, task: Task, idempotency: Idempotency, last_expiry: Millis) -> tuple[Task, str]:
-        """The task with the id that the key stands for, and the sort key of the pointer that says so."""
+    async def _submitted(self, row: Row, nonce: str) -> Submitted:
+        [row] = await self._whole([row])
+        return Submitted(items.task_of(row), created=row["nonce"] == nonce)
+
+    async def _pointed_to(self, task: Task, idempotency: Idempotency, last_expiry: Millis) -> tuple[Task, str, bool]:
+        """The task with the id that the key stands for, the sort key of the pointer that says so, and if it is new."""
         pointer = items.pointer_row(task, idempotency, last_expiry)
         try:
             await self._table.put(pointer, condition="attribute_not_exists(pk)")
+            is_new = True
         except ConditionFailed as met:
             if met.row["fingerprint"] != idempotency.fingerprint:
                 raise IdempotencyKeyReused.key(idempotency.key) from None
             task = replace(task, id=f"{task.session_id}-{met.row['target']}")
-        return task, pointer["sk"]
+            is_new = False
+        return task, pointer["sk"], is_new
 
     async def _turn_of(self, task_id: str) -> int:
         """The number of the turn, 0 if it has not ended."""
@@ -173,7 +189,9 @@ class Turns(Sessions):
     ) -> Row:
         """The hot record with the lease taken. Only a takeover takes more than one write."""
         key, owner, (polite, rude) = items.hot_key(session_id), items.owner_key(principal), items.line_entries(task_id)
-        condition = _FREE
+        # A guess: what is met instead says better.
+        settled = self._settled.get(session_id)
+        condition = _NEXT if settled and settled.has_line else _FREE
         while True:
             now = self._now()
             try:

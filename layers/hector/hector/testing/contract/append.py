@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hector.errors import LeaseLost, NotFound
-from hector.model import Event, EventKind, TaskError, TaskState
+from hector.model import Event, EventKind, StopReason, TaskError, TaskState
 from hector.testing.bench import LEASE, MAX_AGE, Bench, done, nonce, pieces
 
 EVERY_KIND = [
@@ -19,6 +19,7 @@ EVERY_KIND = [
     Event(6, EventKind.STATUS, fraction=0.0),
     Event(7, EventKind.MESSAGE, "long " * 10_000),
     Event(8, EventKind.MESSAGE, '["not", "a", "list"]'),
+    Event(9, EventKind.STATUS, state=TaskState.COMPLETED, stop_reason=StopReason.CONTEXT_WINDOW),
 ]
 
 
@@ -42,6 +43,16 @@ async def test_the_same_batch_again_changes_nothing(bench: Bench) -> None:
     await bench.store.append_events(lease, pieces(4, 5), extend=LEASE)
     await bench.store.append_events(lease, pieces(4, 5), extend=LEASE)
     assert await bench.numbers(lease.task_id) == [1, 2, 3, 4, 5]
+
+
+async def test_a_batch_that_grew_before_it_was_sent_again_takes_the_place_of_the_first(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    await bench.store.append_events(lease, pieces(1, 3), extend=LEASE)
+    await bench.store.append_events(lease, pieces(4, 5), extend=LEASE)
+    await bench.store.append_events(lease, pieces(4, 300), extend=LEASE)
+    await bench.store.append_events(lease, pieces(301, 301), extend=LEASE)
+    page = await bench.store.read_events(bench.principal, lease.task_id, after=0)
+    assert page.events == pieces(1, 301)
 
 
 @pytest.mark.parametrize("events", [[], pieces(1, 1)])

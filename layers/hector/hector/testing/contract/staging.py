@@ -7,7 +7,18 @@ from dataclasses import replace
 import pytest
 
 from hector.errors import NotFound
-from hector.model import Message, Role, Session, Task, TaskError, TaskState, Usage, new_session_id, new_task_id
+from hector.model import (
+    Message,
+    Role,
+    Session,
+    StopReason,
+    Task,
+    TaskError,
+    TaskState,
+    Usage,
+    new_session_id,
+    new_task_id,
+)
 from hector.stores.base import Idempotency, StagedTurn
 from hector.testing.bench import Bench, nonce, pieces, said
 from hector.testing.contract.session_keys import new
@@ -25,6 +36,7 @@ def ended(session: Session, turn: int) -> StagedTurn:
         output=Message.of(Role.AGENT, "piece 1 "),
         usage=Usage(1, 2),
         error=TaskError("code", "message") if turn == 2 else None,
+        stop_reason=StopReason.MAX_TOKENS if turn == 3 else None,
         turn=turn,
         last_event=1,
     )
