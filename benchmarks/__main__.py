@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import first_token, startup, throughput
+from benchmarks import chunks, cost, first_token, followers, open_streams, packages, replay, startup, throughput
 from benchmarks.report import Row, as_json, as_table, missed
 
-BENCHMARKS = {"startup": startup.measure, "first-token": first_token.measure, "throughput": throughput.measure}
+BENCHMARKS = {
+    "startup": startup.measure,
+    "first-token": first_token.measure,
+    "throughput": throughput.measure,
+    "replay": replay.measure,
+    "followers": followers.measure,
+    "open-streams": open_streams.measure,
+    "chunks": chunks.measure,
+    "packages": packages.measure,
+    "cost": cost.measure,
+}
 
 
 def main() -> int:

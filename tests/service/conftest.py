@@ -7,10 +7,11 @@ import pytest
 from hector.stores.base import Store
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.memory import MemoryStore
+from hector.stores.redis import RedisStore
 from hector.stores.sql import SQLStore
 
 
-@pytest.fixture(params=["memory", "dynamodb", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "dynamodb", "redis", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """Each store that a turn may run on, on its real engine."""
     match request.param:
@@ -18,7 +19,9 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
             made: Store = MemoryStore()
         case "dynamodb":
             made = DynamoDBStore("service", endpoint_url=request.getfixturevalue("dynamodb_local"))
-        case "sqlite" | "postgresql":
+        case "redis":
+            made = RedisStore(request.getfixturevalue("redis_url"))
+        case _:
             made = SQLStore(request.getfixturevalue(f"{request.param}_url"))
     await made.set_up()
     yield made

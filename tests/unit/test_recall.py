@@ -252,6 +252,7 @@ def test_a_summary(turns: list[Said], before: list[Said], memory: dict[str, int]
         if "tokens" in memory:
             used = size(turn.system, [*turn.history, turn.message])
             assert used <= memory["tokens"] or not (turn.history or turn.summary)
+            assert len((turn.summary or "").split()) <= memory["tokens"] // 4
         else:
             assert len(turn.history) <= memory["window"]
     reached = 0

@@ -253,13 +253,13 @@ async def test_nothing_is_left_of_an_import_whose_client_goes_away(client: httpx
     async def cut() -> AsyncIterator[bytes]:
         yield file(HEADER, *[TURN] * 50)
         await asyncio.sleep(0.1)
-        assert services.store._staged, "some of it has been staged by now"
+        assert services.store.staged, "some of it has been staged by now"
         raise httpx.WriteError("cut")
 
     with pytest.raises(httpx.WriteError):
         await client.post("/sessions/import", content=cut())
     async with asyncio.timeout(5):
-        while services.store._staged:
+        while services.store.staged:
             await asyncio.sleep(0.01)
     assert (await client.get("/sessions")).json()["items"] == []
 

@@ -238,7 +238,8 @@ class Keeper:
         log = self._lines.live.get(open_task) if open_task else None
         if log is not None and not log.closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(log.ended(), _LONGEST_POLL_SECONDS)
+                async with asyncio.timeout(_LONGEST_POLL_SECONDS):  # wait_for may swallow a cancel on Python 3.11
+                    await log.ended()
             return
         await asyncio.sleep(self._poll)
         self._poll = min(self._poll * 1.5, _LONGEST_POLL_SECONDS)

@@ -32,6 +32,7 @@ from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
 from hector.sweep import Sweep
+from hector.telemetry import on_lambda
 from hector.turns import SessionLimits, Turns
 from hector.worker import Worker
 
@@ -50,7 +51,8 @@ def load_on_lambda() -> Services:
     The store is made ready here: a function's start is the cheapest moment for that.
     """
     layer_config = Path(__file__).parents[2] / "hector.yaml"
-    shipped = layer_config.exists() and "HECTOR_CONFIG" not in os.environ
+    shipped = layer_config.exists() and not os.environ.get("HECTOR_CONFIG")
+    on_lambda.listen()
     services = load(str(layer_config) if shipped else None)
     services.store.open()
     return services
@@ -89,7 +91,7 @@ def build(
         )
         for id_, agent in settings.agents.items()
     }
-    store = store or _store(settings.session_store, clock)
+    store = store or open_store(settings.session_store, clock)
     live = LiveLogs()
     queue = queue or _queue(settings)
     recovery = Recovery(store, clock, queue)
@@ -158,7 +160,8 @@ def _tokenizer(llm: LLM, agent: Agent) -> Tokenizer | None:
     return own() if own else Estimate()
 
 
-def _store(settings: StoreSettings, clock: Clock) -> Store:
+def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
+    """The store that these settings mean; it connects when it is used first. Raises ConfigError."""
     match settings:
         case MemoryStoreSettings():
             from hector.stores.memory import MemoryStore
@@ -170,6 +173,10 @@ def _store(settings: StoreSettings, clock: Clock) -> Store:
             return DynamoDBStore(
                 settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
             )
+        case URLStoreSettings(backend="redis"):
+            from hector.stores.redis import RedisStore
+
+            return RedisStore(settings.url, clock=clock)
         case URLStoreSettings():
             from hector.stores.sql import SQLStore
 

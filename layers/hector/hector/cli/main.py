@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hector import __version__
-from hector.cli import agents, configs, copies, tasks
+from hector.cli import agents, configs, copies, stores, tasks
 from hector.cli.exits import COMPLETED, EXPLAINED, FAILED, INTERRUPTED, exit_code
 from hector.cli.options import AgentId, Config, Continue, Server, run
 from hector.errors import ConfigError, HectorError
@@ -121,3 +121,4 @@ app.command("info")(agents.show_agent)
 app.add_typer(tasks.app, name="task")
 app.add_typer(copies.app, name="session")
 app.add_typer(configs.app, name="config")
+app.add_typer(stores.app, name="store")

@@ -174,11 +174,15 @@ class Store(Protocol):
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         """End the session and erase all that belongs to it. Raises NotFound."""
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         """Record ended turns of a session that is not created yet, some at a time: `create_session` makes them visible.
 
-        Their tasks are numbered from 1 by `turn`, their ids sort in that order, and `session.turns` is their number
-        in the end. Until then nobody sees them, and a crash leaves nothing that anybody will see.
+        Their tasks are numbered from 1 by `turn`, in the order in which they are handed in (which is mostly, but where
+        tasks waited not always, that of their ids), and `session.turns` is their number in the end. A task that ended
+        before its turn came has `turn` 0, and is no part of the history. `summary` is one of these turns. Until the
+        session is created nobody sees any of this, and a crash leaves nothing that anybody will see.
         """
 
     async def unstage(self, session: Session) -> None:

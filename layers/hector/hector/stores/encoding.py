@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from typing import Any
 
-from hector.model import Event, EventKind, Message, Part, Role, StopReason, TaskError, TaskState
+from hector.model import Event, EventKind, Message, Part, Principal, Role, StopReason, TaskError, TaskState
 
 _PLAIN = "text/plain"
 
@@ -26,13 +26,22 @@ def loaded(text: str) -> Any:
     return json.loads(text)
 
 
+def encoded_principal(principal: Principal) -> list[str]:
+    return [principal.tenant, principal.subject]
+
+
+def decoded_principal(entries: list[str]) -> Principal:
+    tenant, subject = entries
+    return Principal(subject, tenant)
+
+
 def encoded_events(events: Iterable[Event]) -> list[Any]:
     """Without their numbers, which follow each other. A piece of the answer is just its text."""
-    return [_of_event(event) for event in events]
+    return [encoded_event(event) for event in events]
 
 
 def decoded_events(first: int, entries: Iterable[Any]) -> list[Event]:
-    return [_event(number, entry) for number, entry in enumerate(entries, first)]
+    return [decoded_event(number, entry) for number, entry in enumerate(entries, first)]
 
 
 def encoded_message(message: Message) -> list[Any]:
@@ -44,7 +53,8 @@ def decoded_message(entries: list[Any]) -> Message:
     return Message(Role(role), tuple(map(_part, parts)))
 
 
-def _of_event(event: Event) -> str | dict[str, Any]:
+def encoded_event(event: Event) -> str | dict[str, Any]:
+    """All but its number."""
     entry: dict[str, Any] = {"k": event.kind.value}
     if event.text:
         entry["t"] = event.text
@@ -59,7 +69,7 @@ def _of_event(event: Event) -> str | dict[str, Any]:
     return event.text if entry == {"k": EventKind.MESSAGE.value, "t": event.text} else entry
 
 
-def _event(number: int, entry: str | dict[str, Any]) -> Event:
+def decoded_event(number: int, entry: str | dict[str, Any]) -> Event:
     if isinstance(entry, str):
         return Event(number, EventKind.MESSAGE, entry)
     return Event(

@@ -1,6 +1,7 @@
 """The memory store: the default, in process, gone with it. It is the reference implementation: read this one first.
 
-No method awaits anything, so under asyncio each one is atomic by itself.
+No method awaits anything, so under asyncio each one is atomic by itself. What it holds is in plain view, so that a
+store which only has to keep it somewhere can build on this one: examples/own-store does.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ SWEEP_INTERVAL: Millis = 60_000
 class MemoryStore:
     def __init__(self, clock: Clock = system_clock) -> None:
         self._now = clock
-        self._records: dict[str, Record] = {}
-        self._staged: dict[str, Record] = {}
-        self._keys: dict[tuple[Principal, str], tuple[str, str]] = {}
+        self.records: dict[str, Record] = {}
+        self.staged: dict[str, Record] = {}
+        self.keys: dict[tuple[Principal, str], tuple[str, str]] = {}
         self._next_sweep: Millis = 0
 
     def open(self) -> None:
@@ -57,18 +58,18 @@ class MemoryStore:
         self._sweep()
         if idempotency is not None:
             place = (session.principal, idempotency.key)
-            fingerprint, session_id = self._keys.get(place, ("", ""))
-            first = self._records.get(session_id)
+            fingerprint, session_id = self.keys.get(place, ("", ""))
+            first = self.records.get(session_id)
             if first is not None and first.session.expires_at > self._now():
                 if fingerprint != idempotency.fingerprint:
                     raise IdempotencyKeyReused.key(idempotency.key)
                 return first.seen(self._now())
-            self._keys[place] = (idempotency.fingerprint, session.id)
-        if session.id not in self._records:
-            record = self._staged.pop(session.id, None) or Record.of(session)
-            record.session = session
-            self._records[session.id] = record
-        return self._records[session.id].seen(self._now())
+            self.keys[place] = (idempotency.fingerprint, session.id)
+        if session.id not in self.records:
+            record = self.staged.pop(session.id, None) or Record.of(session)
+            record.session, record.idle_until = session, session.expires_at
+            self.records[session.id] = record
+        return self.records[session.id].seen(self._now())
 
     async def read_session(self, principal: Principal, session_id: str) -> Session:
         return self._record(principal, session_id).seen(self._now())
@@ -79,7 +80,7 @@ class MemoryStore:
         now = self._now()
         found = [
             record.seen(now)
-            for record in self._records.values()
+            for record in self.records.values()
             if record.session.principal == principal
             and record.session.expires_at > now
             and agent_id in (None, record.session.agent_id)
@@ -108,22 +109,26 @@ class MemoryStore:
 
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         self._record(principal, session_id)
-        del self._records[session_id]
+        del self.records[session_id]
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
-        record = self._staged.setdefault(session.id, Record.of(session))
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
+        record = self.staged.setdefault(session.id, Record.of(session))
         for turn in turns:
             task = turn.task
             record.tasks[task.id] = task
             record.nonces[task.id] = ""
             record.logs[task.id] = list(turn.events)
-            record.ended.append(task.id)
+            if task.turn:
+                record.ended.append(task.id)
+        record.summary = summary or record.summary
 
     async def unstage(self, session: Session) -> None:
-        self._staged.pop(session.id, None)
+        self.staged.pop(session.id, None)
 
     async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
-        record = self._records.get(task.session_id)
+        record = self.records.get(task.session_id)
         if record is None:
             raise NotFound.session(task.session_id)
         if idempotency is not None:
@@ -138,7 +143,7 @@ class MemoryStore:
         return Submitted(task, created=True)
 
     async def discard(self, task: Task, *, nonce: str) -> None:
-        record = self._records.get(task.session_id)
+        record = self.records.get(task.session_id)
         if record is None or record.nonces.get(task.id) != nonce or record.open_task == task.id:
             return
         if record.tasks[task.id].state is TaskState.SUBMITTED:
@@ -268,21 +273,21 @@ class MemoryStore:
             record.summary = summary
 
     async def read_owner(self, session_id: str) -> Principal:
-        record = self._records.get(session_id)
+        record = self.records.get(session_id)
         if record is None or record.session.expires_at <= self._now():
             raise NotFound.session(session_id)
         return record.session.principal
 
     async def list_every_session(self, *, cursor: str | None = None, limit: int = 100) -> Page[Session]:
         now = self._now()
-        found = [record.seen(now) for id_, record in sorted(self._records.items()) if id_ > (cursor or "")]
+        found = [record.seen(now) for id_, record in sorted(self.records.items()) if id_ > (cursor or "")]
         found = [session for session in found if session.expires_at > now]
         return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
     async def list_unfinished(self, *, cursor: str | None = None, limit: int = 100) -> Page[Unfinished]:
         now = self._now()
         found = []
-        for id_, record in sorted(self._records.items()):
+        for id_, record in sorted(self.records.items()):
             lost = record.open_task if record.lease_until <= now else None
             stuck = lost is not None or (record.waiting and record.open_task is None)
             if stuck and id_ > (cursor or "") and record.session.expires_at > now:
@@ -290,16 +295,16 @@ class MemoryStore:
         return Page(found[:limit], found[limit - 1].session.id if len(found) > limit else None)
 
     async def clean_up(self) -> int:
-        before = len(self._records)
+        before = len(self.records)
         self._next_sweep = 0
         self._sweep()
-        return before - len(self._records)
+        return before - len(self.records)
 
     async def aclose(self) -> None:
         pass
 
     def _record(self, principal: Principal, session_id: str) -> Record:
-        record = self._records.get(session_id)
+        record = self.records.get(session_id)
         if record is None or record.session.principal != principal or record.session.expires_at <= self._now():
             raise NotFound.session(session_id)
         return record
@@ -313,7 +318,7 @@ class MemoryStore:
 
     def _held(self, lease: Lease) -> Record:
         """The record whose lease this is. Raises LeaseLost."""
-        record = self._records.get(lease.session.id)
+        record = self.records.get(lease.session.id)
         if record is None:
             raise lost(lease)
         record.check_held(lease, self._now())
@@ -324,5 +329,5 @@ class MemoryStore:
         now = self._now()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL
-            self._records = {id_: record for id_, record in self._records.items() if record.session.expires_at > now}
-            self._keys = {place: value for place, value in self._keys.items() if value[1] in self._records}
+            self.records = {id_: record for id_, record in self.records.items() if record.session.expires_at > now}
+            self.keys = {place: value for place, value in self.keys.items() if value[1] in self.records}

@@ -185,15 +185,15 @@ def metadata_of(hot: Row, meta: Row | None) -> dict[str, Any]:
     return json.loads(meta["metadata"]) if meta and "meta" in hot else {}
 
 
-def summary_row(lease: Lease, summary: Summary) -> Row:
-    pk, sk = summary_key(lease.session.id)
+def summary_row(session: Session, summary: Summary, *, fence: int) -> Row:
+    pk, sk = summary_key(session.id)
     return {
         "pk": pk,
         "sk": sk,
         "summary": summary.text,
         "through": summary.through,
-        "fence": lease.fence,
-        "ttl": far(lease.session.last_expiry),
+        "fence": fence,
+        "ttl": far(session.last_expiry),
     }
 
 
@@ -231,7 +231,8 @@ def task_row(task: Task, nonce: str, last_expiry: Millis, pointer: str | None) -
 def ended_row(task: Task, last_expiry: Millis) -> Row:
     """A task that ended elsewhere."""
     outcome = Outcome(task.state, task.last_event, task.output, task.usage, task.error, task.stop_reason)
-    return task_row(task, "", last_expiry, None) | outcome_values(outcome) | {"turn": task.turn, "fence": 0}
+    turn = {"turn": task.turn, "fence": 0} if task.turn else {}
+    return task_row(task, "", last_expiry, None) | outcome_values(outcome) | turn
 
 
 def task_id_of(row: Row) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session, is_id, session_id_of
+from hector.model import Millis, Principal, Session, Summary, is_id, session_id_of
 from hector.stores.base import Clock, Idempotency, Page, StagedTurn
 from hector.stores.cursors import check_sessions_cursor
 from hector.stores.dynamodb import items, overflow, pointers
@@ -104,7 +104,9 @@ class Sessions:
                 raise NotFound.session(session_id) from None
         return await self.read_session(principal, session_id)
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         rows = [
             row
             for turn in turns
@@ -113,6 +115,8 @@ class Sessions:
                 *items.log_rows(turn.task.id, turn.events, 0, session.last_expiry),
             )
         ]
+        if summary is not None:
+            rows.append(items.summary_row(session, summary, fence=0))
         await self._table.put_many(part for row in rows for part in _fitting(row, "staged"))
 
     async def unstage(self, session: Session) -> None:

@@ -19,7 +19,7 @@ class Summaries(Turns):
         await self.check_lease(lease)
         try:
             await self._put(
-                items.summary_row(lease, summary),
+                items.summary_row(lease.session, summary, fence=lease.fence),
                 f"{lease.fence}-{summary.through}",
                 condition="attribute_not_exists(pk) OR (fence <= :fence AND through < :through)",
                 fence=lease.fence,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from hector.model import Event, Principal, Session, StopReason, Task, TaskError, TaskState, Usage
+from hector.model import Event, Principal, Session, StopReason, Summary, Task, TaskError, TaskState, Usage
 from hector.stores.base import Outcome
 from hector.stores.encoding import decoded_events, decoded_message, dumped, encoded_events, encoded_message
 from hector.stores.record import Hot
@@ -24,6 +24,10 @@ def owner_key(principal: Principal) -> str:
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def summary_values(session_id: str, summary: Summary) -> Values:
+    return {"session_id": session_id, "text": summary.text, "through": summary.through}
 
 
 def session_values(session: Session) -> Values:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session, is_id, session_id_of
+from hector.model import Millis, Principal, Session, Summary, is_id, session_id_of
 from hector.stores.base import Clock, Idempotency, Lease, Page, StagedTurn
 from hector.stores.cursors import activity_key, check_sessions_cursor
 from hector.stores.record import Hot, lost
@@ -21,10 +21,11 @@ from hector.stores.sql.rows import (
     log_values,
     owner_key,
     session_values,
+    summary_values,
     task_values,
 )
 from hector.stores.sql.statements import insert_new
-from hector.stores.sql.tables import events, keys, sessions, tasks
+from hector.stores.sql.tables import events, keys, sessions, summaries, tasks
 
 STAGED: Millis = 86_400_000
 """How long staged turns wait for their session; then they are swept."""
@@ -119,7 +120,9 @@ class Sessions:
 
         await self._database.write(erase)
 
-    async def stage_turns(self, session: Session, turns: Sequence[StagedTurn]) -> None:
+    async def stage_turns(
+        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
+    ) -> None:
         def stage(connection: Connection) -> None:
             until = self._now() + STAGED
             insert_new(connection, sessions, session_values(session) | {"staged": True, "expires_at": until})
@@ -129,6 +132,8 @@ class Sessions:
             for turn in turns:
                 if insert_new(connection, tasks, task_values(turn.task, "")) and turn.events:
                     connection.execute(insert(events), log_values(session.id, turn.task.id, turn.events))
+            if summary is not None:
+                insert_new(connection, summaries, summary_values(session.id, summary))
 
         await self._database.write(stage)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 from hector.errors import IdempotencyKeyReused, LeaseLost, NotFound, TaskClosed
 from hector.model import Event, Millis, Principal, Summary, Task, TaskState, session_id_of
 from hector.stores.base import Idempotency, Lease, Outcome, Submitted
-from hector.stores.sql.rows import digest, log_values, task_of, task_values
+from hector.stores.sql.rows import digest, log_values, summary_values, task_of, task_values
 from hector.stores.sql.sessions import Sessions, read_hot, save
 from hector.stores.sql.statements import end_task, insert_new, insert_or, of_task, task_row
 from hector.stores.sql.tables import events, keys, sessions, summaries, tasks
@@ -124,10 +124,11 @@ class Turns(Sessions):
     async def save_summary(self, lease: Lease, summary: Summary) -> None:
         def keep(connection: Connection) -> None:
             self._held(connection, lease)
-            values = {"text": summary.text, "through": summary.through}
-            statement = insert_or(connection, summaries).values(session_id=lease.session.id, **values)
+            values = summary_values(lease.session.id, summary)
             connection.execute(
-                statement.on_conflict_do_update(
+                insert_or(connection, summaries)
+                .values(**values)
+                .on_conflict_do_update(
                     index_elements=["session_id"], set_=values, where=summaries.c.through < summary.through
                 )
             )

@@ -12,6 +12,7 @@ from hector.model import (
     Role,
     Session,
     StopReason,
+    Summary,
     Task,
     TaskError,
     TaskState,
@@ -103,3 +104,61 @@ async def test_many_and_large_ones(bench: Bench) -> None:
     await bench.store.stage_turns(session, turns)
     await bench.store.create_session(session)
     assert await bench.store.read_history(bench.principal, session.id, limit=30) == [turn.task for turn in turns]
+
+
+async def test_turns_may_have_run_in_another_order_than_that_of_their_ids(bench: Bench) -> None:
+    """As where a task lined up behind one that was submitted after it."""
+    session = replace(new(bench), turns=4)
+    turns = [ended(session, number) for number in (1, 3, 2, 4)]
+    turns = [replace(turn, task=replace(turn.task, turn=index + 1)) for index, turn in enumerate(turns)]
+    await bench.store.stage_turns(session, turns)
+    await bench.store.create_session(session)
+    assert await bench.store.read_history(bench.principal, session.id, limit=2) == [turn.task for turn in turns[2:]]
+    assert await bench.store.read_history(bench.principal, session.id, limit=9) == [turn.task for turn in turns]
+    assert (await bench.turn(session)).turn == 5
+
+
+async def test_a_task_that_ended_before_its_turn_came_is_listed_but_no_history(bench: Bench) -> None:
+    session = replace(new(bench), turns=2)
+    first, left, last = [ended(session, number) for number in (1, 2, 3)]
+    never = replace(left.task, state=TaskState.CANCELED, output=None, usage=None, error=None, turn=0, last_event=0)
+    last = replace(last, task=replace(last.task, turn=2))
+    await bench.store.stage_turns(session, [first, StagedTurn(never, []), last])
+    await bench.store.create_session(session)
+    assert await bench.store.read_task(bench.principal, never.id) == never
+    assert (await bench.store.list_tasks(bench.principal, session.id)).items == [last.task, never, first.task]
+    assert await bench.store.read_history(bench.principal, session.id, limit=9) == [first.task, last.task]
+    assert (await bench.turn(session)).turn == 3
+
+
+async def test_a_summary_is_staged_with_them(bench: Bench) -> None:
+    session = replace(new(bench), turns=3)
+    summary = Summary("They talked about Alice.", 2)
+    turns = [ended(session, number + 1) for number in range(3)]
+    await bench.store.stage_turns(session, turns[:1])
+    await bench.store.stage_turns(session, turns[1:], summary=summary)
+    await bench.store.create_session(session)
+    assert await bench.store.read_summary(bench.principal, session.id) == summary
+    lease = await bench.claimed(session)
+    await bench.store.save_summary(lease, Summary("Less.", 1))
+    assert await bench.store.read_summary(bench.principal, session.id) == summary
+    newer = Summary("More.", 3)
+    await bench.store.save_summary(lease, newer)
+    assert await bench.store.read_summary(bench.principal, session.id) == newer
+
+
+async def test_a_session_that_was_erased_can_be_staged_again(bench: Bench) -> None:
+    """As when an older copy is brought up to date."""
+    session, _ = await staged(bench, 2)
+    await bench.store.create_session(session)
+    await bench.store.submit(bench.task(session), nonce=nonce())
+    await bench.store.delete_session(bench.principal, session.id)
+    await bench.store.unstage(session)
+    again = replace(session, turns=3)
+    turns = [ended(session, number + 1) for number in range(3)]
+    await bench.store.stage_turns(again, turns)
+    assert await bench.store.create_session(again) == again
+    tasks = [turn.task for turn in turns]
+    assert await bench.store.read_history(bench.principal, session.id, limit=9) == tasks
+    assert (await bench.store.list_tasks(bench.principal, session.id, oldest_first=True)).items == tasks
+    assert (await bench.turn(session)).turn == 4

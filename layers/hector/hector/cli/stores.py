@@ -1,0 +1,145 @@
+"""`hector store init | check | copy`: what is to be done with a session store as a whole, past every server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from hector.cli.exits import COMPLETED, EXPLAINED, FAILED, INTERRUPTED
+from hector.cli.options import Config, group
+from hector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hector.store_copy import Copied
+    from hector.stores.base import Store
+
+T = TypeVar("T")
+app = group("Set up, check and copy session stores.")
+StoreURL = Annotated[
+    str | None,
+    typer.Argument(metavar="STORE", help="A store's URL, such as dynamodb://sessions; the configured one if absent."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+@app.command(epilog=EXPLAINED)
+def init(store: StoreURL = None, config: Config = None) -> None:
+    """Make what the store needs, such as a table, or bring it up to date. Repeatable; no session is touched."""
+    opened = _chosen(store, config)
+    _run(opened.set_up, opened)
+    print("The store is set up.")
+
+
+@app.command(epilog=EXPLAINED)
+def check(store: StoreURL = None, as_json: AsJson = False, config: Config = None) -> None:
+    """Look whether the store has all that it needs, and change nothing; exit code 1 if it has not."""
+    from hector.cli.tables import print_json, print_table
+
+    opened = _chosen(store, config)
+    checks = _run(opened.check, opened)
+    if as_json:
+        print_json({"checks": [{"name": found.name, "ok": found.ok, "detail": found.detail} for found in checks]})
+    else:
+        rows = [(found.name, "ok" if found.ok else "FAILED", found.detail) for found in checks]
+        print_table(("what", "result", "detail"), rows)
+    raise typer.Exit(COMPLETED if all(found.ok for found in checks) else FAILED)
+
+
+@app.command(epilog=EXPLAINED)
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of the store to read.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The URL of the one to write; see `hector store init`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy every live session of everybody: same ids, times, tasks and logs. Stop the servers first.
+
+    A session is there whole or not at all; what was broken off is completed by the same command. Idempotency keys stay
+    behind, and so do turns that are running: they are named, and the exit code is 1.
+    """
+    from hector.cli.tables import print_json, print_pairs
+
+    if source == target:
+        raise ConfigError("FROM and TO are the same store.")
+    stores = [_outliving(url, name) for url, name in ((source, "FROM"), (target, "TO"))]
+    copied = _run(lambda: _copy(*stores), *stores)
+    if as_json:
+        print_json(_document(copied))
+    else:
+        print_pairs(
+            {
+                "sessions copied": copied.sessions,
+                "tasks in them": copied.tasks,
+                "tasks that wait": copied.waiting,
+                "sessions there already": copied.there_already,
+                "left: running tasks": " ".join(copied.running),
+                "left: sessions that went another way": " ".join(copied.diverged),
+            }
+        )
+    raise typer.Exit(COMPLETED if copied.whole else FAILED)
+
+
+def _chosen(url: str | None, config: str | None) -> Store:
+    from hector.config import load, store_at
+    from hector.wiring import open_store
+
+    if url is not None and config is not None:
+        raise ConfigError("STORE and --config exclude each other: name one of them.")
+    return open_store(load(config).session_store if url is None else store_at(url, "STORE"))
+
+
+def _outliving(url: str, name: str) -> Store:
+    from hector.config import store_at
+    from hector.wiring import open_store
+
+    settings = store_at(url, name)
+    if settings.backend == "memory":
+        raise ConfigError(f"{name}: a memory store is gone with its process: there is nothing to copy.")
+    return open_store(settings)
+
+
+async def _copy(source: Store, target: Store) -> Copied:
+    import sys
+
+    from hector.store_copy import StoreCopy
+
+    if not sys.stderr.isatty():
+        return await StoreCopy(source, target).run()
+    from rich.console import Console
+
+    with Console(stderr=True).status("Copying …") as status:
+
+        def told(copied: Copied) -> None:
+            there = f", {copied.there_already:,} there already" if copied.there_already else ""
+            status.update(f"{copied.sessions:,} sessions copied, with {copied.tasks:,} tasks{there} …")
+
+        return await StoreCopy(source, target, told=told).run()
+
+
+def _document(copied: Copied) -> dict[str, Any]:
+    return {
+        "sessions": copied.sessions,
+        "tasks": copied.tasks,
+        "waiting": copied.waiting,
+        "thereAlready": copied.there_already,
+        "running": copied.running,
+        "diverged": copied.diverged,
+    }
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, T]], *stores: Store) -> T:
+    """Do the work and close the stores; Ctrl-C ends the command with its own exit code."""
+    import asyncio
+
+    async def closing() -> T:
+        try:
+            return await work()
+        finally:
+            for store in stores:
+                await store.aclose()
+
+    try:
+        return asyncio.run(closing())
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None

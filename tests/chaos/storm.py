@@ -1,0 +1,89 @@
+"""A storm: workers on one store, some of them killed at random and started again, and what is found afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.checker import Findings, check
+from tests.chaos.journal import Journal, entries
+from tests.chaos.setting import AGENT, OWNER, services
+from tests.processes import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Storm:
+    workers: int = 8
+    sessions: int = 20
+    seconds: float = 60.0
+    kills: int = 50
+
+    def run(self, url: str, folder: Path, told: Callable[[str], None] = lambda line: None) -> tuple[Findings, int]:
+        """What was found, and how many workers were killed in the middle of something."""
+        journal = folder / "journal"
+        sessions = asyncio.run(self._prepare(url, journal))
+        running = {index: self._start(url, journal, index, 0, sessions) for index in range(self.workers)}
+        killed = 0
+        begun = time.monotonic()
+        try:
+            _wait_for(journal, self.workers)
+            begun = time.monotonic()
+            pause = self.seconds / (self.kills + 1)
+            while killed < self.kills or time.monotonic() < begun + self.seconds:
+                time.sleep(random.uniform(0.5, 1.5) * pause)
+                index = random.randrange(self.workers)
+                if killed < self.kills and running[index].poll() is None:
+                    running[index].send_signal(signal.SIGKILL)
+                    running[index].wait()
+                    killed += 1
+                    told(f"{killed} of {self.kills} workers killed")
+                if running[index].poll() is not None:
+                    running[index] = self._start(url, journal, index, killed, sessions)
+        finally:
+            for process in running.values():
+                process.terminate()
+            for process in running.values():
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        found = asyncio.run(check(url, journal, sessions))
+        for process in running.values():
+            if process.returncode not in (0, -signal.SIGTERM):
+                found.wrong("error", f"a worker ended with {process.returncode}")
+        return found, killed
+
+    async def _prepare(self, url: str, journal: Path) -> list[str]:
+        built = services(url, Journal(journal))
+        await built.store.set_up()
+        sessions = [(await built.turns.create_session(OWNER, AGENT)).id for _ in range(self.sessions)]
+        await built.aclose()
+        return sessions
+
+    @staticmethod
+    def _start(url: str, journal: Path, index: int, life: int, sessions: list[str]) -> subprocess.Popen[bytes]:
+        path = ":".join([ENVIRONMENT["PYTHONPATH"], str(ROOT)])
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.worker", url, str(journal), f"w{index}.{life}", *sessions],
+            env=ENVIRONMENT | {"PYTHONPATH": path},
+            stdout=subprocess.DEVNULL,
+            stderr=(journal.parent / f"worker-{index}.log").open("ab"),
+        )
+
+
+def _wait_for(journal: Path, workers: int) -> None:
+    ends_at = time.monotonic() + 60
+    while sum(entry["what"] == "begun" for entry in entries(journal)) < workers:
+        if time.monotonic() > ends_at:
+            raise RuntimeError("the workers did not start; see their logs beside the journal")
+        time.sleep(0.1)
