@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import first_token, followers, open_streams, replay, startup, throughput
+from benchmarks import chunks, cost, first_token, followers, open_streams, packages, replay, startup, throughput
 from benchmarks.report import Row, as_json, as_table, missed
 
 BENCHMARKS = {
@@ -15,6 +15,9 @@ BENCHMARKS = {
     "replay": replay.measure,
     "followers": followers.measure,
     "open-streams": open_streams.measure,
+    "chunks": chunks.measure,
+    "packages": packages.measure,
+    "cost": cost.measure,
 }
 
 

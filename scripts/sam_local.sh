@@ -30,7 +30,7 @@ PYTHON
 
 # Containers know this machine by a name of Docker's.
 store="dynamodb://$table?region=us-east-1&endpoint_url=http://host.docker.internal:${AWS_ENDPOINT_URL_DYNAMODB##*:}"
-printf '{"Parameters": {"HECTOR_STORE": "%s"}}\n' "$store" >$built/environment.json
+printf '{"Parameters": {"HECTOR_STORE": "%s", "HECTOR_QUEUE": ""}}\n' "$store" >$built/environment.json
 unset AWS_ENDPOINT_URL_DYNAMODB
 
 sam=$(command -v sam || echo .tools/sam/bin/sam)

@@ -41,7 +41,7 @@ def emulate(options: Options) -> None:
     environment = _pairs("--env", options.environment)
     place = _place(options.dynamodb)
     if place is None and stack.tables and "HECTOR_STORE" not in environment:
-        environment["HECTOR_STORE"] = "memory:"
+        environment |= {"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}
     emulator = Emulator(
         stack=stack,
         environment=environment,

@@ -27,7 +27,10 @@ class Scope:
     def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, str], names: Mapping[str, str]) -> None:
         self._template, self._names = template, names
         defaults = {name: one.get("Default", "") for name, one in template.get("Parameters", {}).items()}
-        self._values = {**_PSEUDO, **defaults, **parameters}
+        self._values: dict[str, Any] = {**_PSEUDO, **defaults, **parameters}
+        for name, one in template.get("Parameters", {}).items():
+            if one.get("Type") == "CommaDelimitedList":
+                self._values[name] = str(self._values[name]).split(",")
         self._conditions: Mapping[str, Any] = template.get("Conditions", {})
 
     def resources(self, *types: str) -> dict[str, Mapping[str, Any]]:
