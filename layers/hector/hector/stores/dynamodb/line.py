@@ -46,7 +46,7 @@ class Line(Tasks):
             return working(task)
         if not task.state.terminal:
             task = await self._end_unbegun(task_id, outcome, nonce) or await self._task(task_id)
-        await self._take_out(hot, task_id)
+        await self._take_out_of_line(hot, task_id)
         return task
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
@@ -60,7 +60,7 @@ class Line(Tasks):
                 if await self._mark(task_id):
                     return working(task)
             elif canceled := await self._end_unbegun(task_id, Outcome(TaskState.CANCELED, 0), nonce):
-                await self._take_out(hot, task_id)
+                await self._take_out_of_line(hot, task_id)
                 return canceled
 
     async def _join(self, principal: Principal, task_id: str, *, most: int, interrupt: bool) -> Row:
@@ -130,17 +130,3 @@ class Line(Tasks):
         except ConditionFailed:
             return False
         return True
-
-    async def _take_out(self, hot: Row, task_id: str) -> None:
-        """Out of the line, wherever it stands in it by now."""
-        entries = items.line_entries(task_id)
-        while at := [(index, entry) for index, entry in enumerate(hot.get("waiting", ())) if entry in entries]:
-            [(index, entry)] = at
-            place = f"waiting[{index}]"
-            try:
-                await self._table.update(
-                    items.hot_key(hot["pk"]), f"REMOVE {place}", condition=f"{place} = :entry", entry=entry
-                )
-                return
-            except ConditionFailed as met:
-                hot = met.row
