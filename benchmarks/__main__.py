@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import first_token, startup, throughput
+from benchmarks import dynamodb_cost, first_token, startup, stores, throughput
 from benchmarks.report import Row, as_json, as_table, missed
 
-BENCHMARKS = {"startup": startup.measure, "first-token": first_token.measure, "throughput": throughput.measure}
+BENCHMARKS = {
+    "startup": startup.measure,
+    "first-token": first_token.measure,
+    "throughput": throughput.measure,
+    "stores": stores.measure,
+    "dynamodb-cost": dynamodb_cost.measure,
+}
 
 
 def main() -> int:

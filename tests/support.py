@@ -18,8 +18,9 @@ from hector.agents.builtin import BuiltinAgent
 from hector.agents.python import PythonAgent
 from hector.config.settings import DEFAULTS, Settings
 from hector.model import Event, Millis, Principal, Task
+from hector.queues.base import WorkQueue
 from hector.services import Services
-from hector.stores.base import Store
+from hector.stores.base import Store, system_clock
 from hector.testing.bench import said
 from hector.testing.clock import ManualClock
 from hector.wiring import build
@@ -35,12 +36,13 @@ def services_with(
     *,
     agent: Agent | Callable[..., Any] | None = None,
     clock: Callable[[], Millis] | None = None,
+    queue: WorkQueue | None = None,
     heartbeat: float = 10.0,
     **settings: Any,
 ) -> Services:
     """Services of the embedded defaults without delays; every agent is `agent`, if one is given."""
     checked = Settings.model_validate({**DEFAULTS, "llms": {"builtin": {"type": "builtin"}}, **settings})
-    services = build(checked, store=store, heartbeat=heartbeat, **({"clock": clock} if clock else {}))
+    services = build(checked, store=store, queue=queue, heartbeat=heartbeat, clock=clock or system_clock)
     if agent is None:
         chosen: Agent = BuiltinAgent()
     elif callable(agent):

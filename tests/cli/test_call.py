@@ -164,3 +164,16 @@ def wait_for(condition: object, seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_waits_for_its_turn_in_a_busy_session_if_it_is_told_to(server: HectorServer) -> None:
+    at = ["--server", server.url]
+    session = hector("session", "create", "my_agent", *at).stdout.strip()
+    running = spawn("call", "my_agent", "count to 20 every 100 ms", "--stream", "--session", session, *at)
+    running.expect_exact("1 2")
+    refused = hector("call", "my_agent", "hello", "--session", session, *at)
+    assert refused.returncode == 1
+    assert "busy" in refused.stderr
+    waited = hector("call", "my_agent", "count to 3", "--session", session, "--turn-policy", "enqueue", *at)
+    assert (waited.returncode, waited.stdout) == (0, "1 2 3\n")
+    assert ended(running) == 0

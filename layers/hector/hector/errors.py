@@ -11,6 +11,7 @@ HectorError
 ├── TaskNotCancelable           the task has already ended
 ├── Stopping                    this server is going, and takes no more turns
 ├── StoreUnavailable            the session store cannot be reached or is not set up
+├── QueueUnavailable            the work queue cannot be reached or is not set up
 ├── LeaseLost                   this worker may write nothing more (internal)
 ├── TaskClosed                  the task already has its final status (internal)
 ├── LostTurn                    the open turn's worker is gone and must be closed first (internal)
@@ -110,6 +111,11 @@ class Stopping(HectorError):
 
 class StoreUnavailable(HectorError):
     code = "store_unavailable"
+    status = 503
+
+
+class QueueUnavailable(HectorError):
+    code = "queue_unavailable"
     status = 503
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from hector.agents.base import ServedAgent
 from hector.claims import Claims
-from hector.errors import NotFound, SessionBusy, StoreUnavailable
+from hector.errors import NotFound, QueueUnavailable, SessionBusy, StoreUnavailable
 from hector.live import LiveLog, LiveLogs
-from hector.model import Session, Task, TaskError, TaskState
+from hector.model import Millis, Principal, Session, Task, TaskError, TaskState
+from hector.queues.base import WorkQueue
 from hector.running import Running
 from hector.stores.base import Clock, Lease, Outcome, Store
 
@@ -51,6 +52,7 @@ class Lines:
         running: Running,
         agent: Callable[[str], ServedAgent],
         clock: Clock,
+        queue: WorkQueue | None,
     ) -> None:
         self.store = store
         self.live = live
@@ -58,6 +60,7 @@ class Lines:
         self.running = running
         self.agent = agent
         self.now = clock
+        self.queue = queue
         self._keepers: dict[str, Keeper] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,7 +140,7 @@ class Keeper:
                 await self._step()
             except NotFound:
                 return
-            except StoreUnavailable as error:
+            except (StoreUnavailable, QueueUnavailable) as error:
                 logger.warning("the line of session %s has to wait: %s", self._session.id, error)
                 await asyncio.sleep(_LONGEST_POLL_SECONDS)
 
@@ -152,8 +155,11 @@ class Keeper:
                 self._forget(task.id, None)
                 continue
             leaves = waiting.leaves_at is not None and self._loop.time() >= waiting.leaves_at
-            if leaves or self._lines.now() >= task.created_at + served.max_wait * 1000:
-                ended = await self._leave_line(task.id, served)
+            if leaves and self._lines.queue is not None:
+                await self._lines.queue.send(task.id)
+                self._forget(task.id, None)
+            elif leaves or self._lines.now() >= task.created_at + served.max_wait * 1000:
+                ended = await leave_line(self._store, self._session.principal, task.id, served)
                 self._forget(task.id, ended if ended and ended.state.terminal else None)
 
     async def _step(self) -> None:
@@ -176,21 +182,14 @@ class Keeper:
 
     async def _take_over(self, task_id: str) -> None:
         """Run a task that another process has left in the line; one that has waited for too long only leaves it."""
-        served = self._lines.agent(self._session.agent_id)
+        principal = self._session.principal
         with suppress(NotFound):  # its message is gone: it is claimed to leave the line
-            task = await self._store.read_task(self._session.principal, task_id)
-            if task.state.terminal or self._lines.now() >= task.created_at + served.max_wait * 1000:
-                await self._leave_line(task_id, served)
+            task = await self._store.read_task(principal, task_id)
+            served = self._lines.agent(self._session.agent_id)
+            if task.state.terminal or await gave_up(self._store, principal, task, served, self._lines.now()):
+                await leave_line(self._store, principal, task_id, served)
                 return
         await self._begin(task_id, None)
-
-    async def _leave_line(self, task_id: str, served: ServedAgent) -> Task | None:
-        """The task as it is now; None if there is none, or no session any more."""
-        message = f"The session was busy for {served.max_wait:g} seconds, and this message has waited no longer."
-        outcome = Outcome(TaskState.FAILED, 0, error=TaskError(WAIT_TIMEOUT, message))
-        with suppress(NotFound):
-            return await self._store.leave_line(self._session.principal, task_id, outcome, nonce=secrets.token_hex(8))
-        return None
 
     async def _begin(self, task_id: str, waiting: _Waiting | None) -> None:
         self._poll = _FIRST_POLL_SECONDS
@@ -215,17 +214,15 @@ class Keeper:
 
     async def _run(self, lease: Lease, waiting: _Waiting | None) -> bool:
         """Whether the turn has begun. It has not, and need not, where the task was canceled in this very moment."""
+        served = self._lines.agent(lease.session.agent_id)
+        if waiting is None:
+            return await self._lines.running.go_on(served, lease) is not None
         task = await self._store.read_task(lease.session.principal, lease.task_id)
         if task.state.terminal:
             await self._store.release(lease)
             return False
-        await self._lines.running.start(
-            self._lines.agent(task.agent_id),
-            lease,
-            task,
-            log=waiting.log if waiting else None,
-            seconds_left=waiting.leaves_at - self._loop.time() if waiting and waiting.leaves_at is not None else None,
-        )
+        left = None if waiting.leaves_at is None else waiting.leaves_at - self._loop.time()
+        await self._lines.running.start(served, lease, task, log=waiting.log, seconds_left=left)
         return True
 
     async def _patiently(self, lease: Lease, waiting: _Waiting | None) -> bool:
@@ -252,3 +249,21 @@ class Keeper:
         if waiting is not None:
             waiting.log.close(ended)
             self._lines.live.forget(task_id, waiting.log)
+
+
+async def gave_up(store: Store, principal: Principal, task: Task, served: ServedAgent, now: Millis) -> bool:
+    """Whether a task has waited for too long, and has not begun; then it ends, and leaves the line."""
+    waited = task.state is TaskState.SUBMITTED and now >= task.created_at + served.max_wait * 1000
+    if not waited or (await store.read_events(principal, task.id, after=0, limit=1)).events:
+        return False
+    await leave_line(store, principal, task.id, served)
+    return True
+
+
+async def leave_line(store: Store, principal: Principal, task_id: str, served: ServedAgent) -> Task | None:
+    """The task, which has not begun and ends; as it is, if it has begun or ended; None if there is none any more."""
+    message = f"The session was busy for {served.max_wait:g} seconds, and this message has waited no longer."
+    outcome = Outcome(TaskState.FAILED, 0, error=TaskError(WAIT_TIMEOUT, message))
+    with suppress(NotFound):
+        return await store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
+    return None

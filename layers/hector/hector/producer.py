@@ -26,6 +26,7 @@ from hector.model import (
     Usage,
     clean_text,
 )
+from hector.queues.base import WorkQueue
 from hector.stores.base import Lease, Outcome, Store
 
 logger = logging.getLogger(__name__)
@@ -40,10 +41,18 @@ MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
 ABORT_SECONDS = 0.3
 """How long the end of a stopped turn waits for its agent."""
+MOST_HANDED_OVER = 1_000
+"""What goes on elsewhere finds a place in any line."""
 CLEAN_UP_SECONDS = 5.0
 """How long a stopped agent may take to close what it opened."""
 _COURTESY = 16
 """Pieces after which an agent that never waits lets others run."""
+
+
+_DEADLINE = (
+    "The function's time was over before the agent had finished. Give it more (the function's Timeout), "
+    "or let another one go on (turns.on_deadline: hand_over)."
+)
 
 
 class Stop(Enum):
@@ -51,15 +60,20 @@ class Stop(Enum):
 
     CANCELED = "canceled"
     TIMEOUT = "timeout"
+    DEADLINE = "deadline"
     WORKER_STOPPED = "worker_stopped"
     LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`seconds` is how long a turn may take; `streams`: whether the answer is handed on as it is made, or at once."""
+    """`seconds` is how long a turn may take, `seconds_left` how long this process may go on, if it has to go.
+
+    `streams`: whether the answer is handed on as it is made, or at once.
+    """
 
     seconds: float
+    seconds_left: float | None = None
     streams: bool = True
 
 
@@ -68,19 +82,26 @@ class Producer:
 
     Flushing goes by time (first after 100 ms, then ever less often, up to 1 s) and by size. While the agent is silent,
     the cancel mark is looked at every 500 ms and the lease renewed every 5 s.
+
+    What the log holds already, another process has said and stored. With a `queue`, a turn that is cut by this
+    process's end is handed over to another one; else it fails.
     """
 
-    def __init__(self, store: Store, log: LiveLog, lease: Lease, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, log: LiveLog, lease: Lease, limits: Limits, queue: WorkQueue | None = None
+    ) -> None:
         self.log = log
+        self._queue = queue
         self._store = store
         self._lease = lease
         self._limits = limits
-        self._flushed = 0
+        self._flushed = len(log.events)
         self._pending_characters = 0
         self._flush_at = 0.0
         self._interval = FIRST_FLUSH_SECONDS
-        self._texts: list[str] = []
-        self._output_bytes = 0
+        self._texts = [event.text for event in log.events if event.kind is EventKind.MESSAGE]
+        self._told = sum(map(len, self._texts))
+        self._output_bytes = sum(len(text.encode()) for text in self._texts)
         self._usage: Usage | None = None
         self._stop_reason: StopReason | None = None
         self._stopping: Stop | None = None
@@ -106,7 +127,9 @@ class Producer:
                 stop = await self._keep(answering)
                 error = await _abort(answering)
             self._over = True
-            if stop is not Stop.LOST:
+            if stop is Stop.DEADLINE and self._queue is not None:
+                await self._hand_over(self._queue)
+            elif stop is not Stop.LOST:
                 task = await self._finish(self._outcome(stop, error))
         except (LeaseLost, TaskClosed, NotFound) as lost:
             logger.warning("task %s goes on without this worker: %s", turn.task_id, lost)
@@ -179,6 +202,8 @@ class Producer:
         """Flush, renew and look for the cancel mark until the answer is complete or has to be stopped."""
         loop = self._loop
         ends_at = loop.time() + self._limits.seconds
+        left = self._limits.seconds_left
+        leaves_at = math.inf if left is None else loop.time() + left
         lost_at = loop.time() + LEASE / 1000
         renew_at = loop.time() + RENEW_SECONDS
         poll_at = loop.time() + CANCEL_POLL_SECONDS
@@ -187,8 +212,8 @@ class Producer:
             now = loop.time()
             if self._stopping:
                 return self._stopping
-            if now >= ends_at:
-                return Stop.TIMEOUT
+            if now >= min(ends_at, leaves_at):
+                return Stop.TIMEOUT if ends_at <= leaves_at else Stop.DEADLINE
             pending = len(self.log.events) > self._flushed
             try:
                 if (pending and now >= self._flush_at) or now >= renew_at:
@@ -207,7 +232,7 @@ class Producer:
                 self._flush_at = renew_at = loop.time() + CANCEL_POLL_SECONDS
             if self._lease.cancel_requested:
                 return Stop.CANCELED
-            due = min(ends_at, renew_at, poll_at)
+            due = min(ends_at, leaves_at, renew_at, poll_at)
             if len(self.log.events) > self._flushed:
                 due = min(due, self._flush_at)
             await self._sleep_until(due)
@@ -235,16 +260,22 @@ class Producer:
                 break
         self._interval = min(self._interval * 1.5, LONGEST_FLUSH_SECONDS)
 
+    def _tell(self, text: str) -> None:
+        """Where the answer is not streamed: all of it that is not in the log yet, at once."""
+        if not self._limits.streams and len(text) > self._told:
+            self._append(EventKind.MESSAGE, text[self._told :])
+
     def _outcome(self, stop: Stop | None, error: BaseException | None) -> Outcome:
         text = "".join(self._texts)
-        if text and not self._limits.streams:
-            self._append(EventKind.MESSAGE, text)
+        self._tell(text)
         problem: TaskError | None = None
         state = TaskState.FAILED
         if stop is Stop.CANCELED:
             state = TaskState.CANCELED
         elif stop is Stop.TIMEOUT:
             problem = TaskError("timeout", f"The agent did not finish within {self._limits.seconds:g} seconds.")
+        elif stop is Stop.DEADLINE:
+            problem = TaskError("deadline", _DEADLINE)
         elif stop is Stop.WORKER_STOPPED:
             problem = TaskError("worker_stopped", "The server was stopped in the middle of this answer. Send it again.")
         elif isinstance(error, AgentError):
@@ -263,6 +294,13 @@ class Producer:
             problem,
             self._stop_reason if state is TaskState.COMPLETED else None,
         )
+
+    async def _hand_over(self, queue: WorkQueue) -> None:
+        """Let another process go on from what the log holds; its last event says so."""
+        self._tell("".join(self._texts))
+        self._append(EventKind.STATUS, "Another process goes on with this answer.", TaskState.SUBMITTED)
+        await self._flush()
+        await hand_over(self._store, queue, self._lease)
 
     async def _finish(self, outcome: Outcome) -> Task:
         """Flush, commit and release; patient with a store that is away for less than a lease."""
@@ -283,6 +321,16 @@ class Producer:
                 if self._loop.time() >= give_up_at:
                     raise
                 await asyncio.sleep(CANCEL_POLL_SECONDS)
+
+
+async def hand_over(store: Store, queue: WorkQueue, lease: Lease) -> None:
+    """Let another worker go on with the turn, whose log says so already: the session is free until it comes.
+
+    The queue comes first. Whatever is lost after that, the worker finds the task, and ends it if it cannot go on.
+    """
+    await queue.send(lease.task_id, delay=1)
+    await store.release(lease)
+    await store.line_up(lease.session.principal, lease.task_id, most=MOST_HANDED_OVER)
 
 
 async def _abort(answering: asyncio.Task[None]) -> BaseException | None:

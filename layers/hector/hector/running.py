@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from hector.agents.base import ServedAgent, Turn
 from hector.history import conversation, turns_needed
 from hector.live import LiveLog, LiveLogs
-from hector.model import Task
+from hector.model import Event, EventKind, Task
 from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
+from hector.queues.base import WorkQueue
 from hector.stores.base import Lease, Store
 
 
 class Running:
-    def __init__(self, store: Store, live: LiveLogs) -> None:
+    def __init__(self, store: Store, live: LiveLogs, queue: WorkQueue | None) -> None:
         self._store = store
         self._live = live
+        self._queue = queue
         self._producers: dict[asyncio.Task[None], Producer] = {}
 
     async def start(
@@ -36,10 +38,31 @@ class Running:
         needed = turns_needed(served.window)
         if lease.head != (ended[-1].turn if ended else 0) or len(ended) < min(needed, lease.head):
             ended = await self._store.read_history(lease.session.principal, lease.session.id, limit=max(1, needed))
-        turn = Turn(task.id, lease.session, task.input, conversation(ended, window=served.window), served.system)
-        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
         log = log or self._live.open(task.id)
-        self._run(Producer(self._store, log, lease, Limits(seconds, served.streams)), served, turn)
+        so_far = "".join(event.text for event in log.events if event.kind is EventKind.MESSAGE)
+        history = conversation(ended, window=served.window)
+        turn = Turn(task.id, lease.session, task.input, history, served.system, so_far)
+        limits = Limits(served.timeout, seconds_left, served.streams)
+        queue = self._queue if served.hands_over else None
+        self._run(Producer(self._store, log, lease, limits, queue), served, turn)
+
+    async def go_on(self, served: ServedAgent, lease: Lease, *, seconds_left: float | None = None) -> LiveLog | None:
+        """Run a claimed task that another process has submitted, and may have begun; its log, from its beginning.
+
+        None if it has ended meanwhile. Raises as `start` does.
+        """
+        principal = lease.session.principal
+        task = await self._store.read_task(principal, lease.task_id)
+        if task.state.terminal:  # canceled in this very moment
+            await self._store.release(lease)
+            return None
+        events: list[Event] = []
+        while (page := await self._store.read_events(principal, task.id, after=len(events))).events:
+            events += page.events
+        log = self._live.open(task.id)
+        log.events.extend(events)
+        await self.start(served, lease, task, log=log, seconds_left=seconds_left)
+        return log
 
     async def drain(self) -> None:
         """Wait until none runs."""

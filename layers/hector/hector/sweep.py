@@ -33,7 +33,10 @@ class Sweep:
         self._turns = turns
 
     async def run(self) -> Swept:
-        """One sweep over all sessions of everybody. Several at once do no harm. Raises StoreUnavailable."""
+        """One sweep over all sessions of everybody; several at once do no harm.
+
+        Raises StoreUnavailable, QueueUnavailable.
+        """
         closed = taken_up = 0
         cursor = None
         while True:
@@ -44,7 +47,7 @@ class Sweep:
                     await self._recovery.close(session.principal, unfinished.lost_task_id)
                     closed += 1
                 if session.waiting and session.agent_id in self._turns.agents:
-                    self._turns.take_up(session)
+                    await self._turns.take_up(session)
                     taken_up += 1
             if (cursor := page.next_cursor) is None:
                 return Swept(closed, taken_up, await self._store.clean_up())

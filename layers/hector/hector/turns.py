@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from hector.agents.base import ServedAgent
 from hector.claims import Claims, Queueing
 from hector.concurrency import side_by_side
-from hector.errors import HectorError, InvalidRequest, NotFound, Stopping
+from hector.errors import HectorError, InvalidRequest, NotFound, QueueUnavailable, Stopping
 from hector.history import turns_needed
 from hector.line import Lines
 from hector.live import LiveLogs
 from hector.model import Message, Principal, Session, Task, TaskState, TurnPolicy, new_session_id, new_task_id
+from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.running import Running
-from hector.stores.base import Clock, Idempotency, Store
+from hector.stores.base import Clock, Idempotency, Lease, Store
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Turns:
         agents: Mapping[str, ServedAgent],
         limits: SessionLimits,
         clock: Clock,
+        queue: WorkQueue | None = None,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -68,8 +70,9 @@ class Turns:
         shown = max((turns_needed(agent.window) for agent in agents.values()), default=0)
         self._read_at_first = max(1, min(shown, _MOST_TURNS_AT_FIRST))
         self._claims = Claims(store, recovery)
-        self._running = Running(store, live)
-        self._lines = Lines(store, live, self._claims, self._running, self.agent, clock)
+        self._running = Running(store, live, queue)
+        self._lines = Lines(store, live, self._claims, self._running, self.agent, clock, queue)
+        self._queue = queue
         self._canceling: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -172,9 +175,21 @@ class Turns:
             self._canceling.add(canceling)
             canceling.add_done_callback(self._canceling.discard)
 
-    def take_up(self, session: Session) -> None:
-        """Bring what waits in a session to its turn: whoever lined it up may be gone."""
-        self._lines.take_up(session)
+    async def take_up(self, session: Session) -> None:
+        """Bring what waits in a session to its turn: whoever lined it up may be gone. Raises QueueUnavailable."""
+        if self._queue is None:
+            self._lines.take_up(session)
+        else:
+            await self._queue.send(session.waiting[0])
+
+    async def go_on(self, lease: Lease, *, seconds_left: float | None = None) -> None:
+        """Run a claimed task that another process has submitted, and may have begun, until its turn ends here.
+
+        Raises StoreUnavailable; then the lease runs out.
+        """
+        log = await self._running.go_on(self.agent(lease.session.agent_id), lease, seconds_left=seconds_left)
+        if log is not None:
+            await log.ended()
 
     async def drain(self) -> None:
         """Wait until no turn runs or waits in this process: no work outlives a Lambda invocation."""
@@ -200,7 +215,9 @@ class Turns:
         )
         take = self._claims.in_line if asked.background else self._claims.at_once
         claimed = await take(session, self._new_task(session, message), queueing, asked.idempotency)
-        if claimed.waits:
+        if claimed.waits and asked.background and self._queue is not None:
+            await self._send(self._queue, claimed.task)
+        elif claimed.waits:
             self._lines.join(session, claimed.task, seconds_left=asked.seconds_left)
         elif claimed.lease is not None:
             try:
@@ -211,6 +228,13 @@ class Turns:
                 await self._claims.take_back(claimed)
                 raise
         return claimed.task
+
+    async def _send(self, queue: WorkQueue, task: Task) -> None:
+        try:
+            await queue.send(task.id)
+        except QueueUnavailable as error:
+            # It is in the line, durable: the next sweep sends it.
+            logger.error("task %s has to wait for a sweep: %s", task.id, error.message)
 
     def _new_task(self, session: Session, message: Message) -> Task:
         now = self._now()

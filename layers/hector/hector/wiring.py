@@ -25,11 +25,13 @@ from hector.errors import ConfigError
 from hector.follow import Follow
 from hector.live import LiveLogs
 from hector.model import TurnPolicy
+from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
 from hector.sweep import Sweep
 from hector.turns import SessionLimits, Turns
+from hector.worker import Worker
 
 
 def load(file: str | None = None) -> Services:
@@ -50,9 +52,14 @@ def load_on_lambda() -> Services:
 
 
 def build(
-    settings: Settings, *, store: Store | None = None, clock: Clock = system_clock, heartbeat: float = HEARTBEAT_SECONDS
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    queue: WorkQueue | None = None,
+    clock: Clock = system_clock,
+    heartbeat: float = HEARTBEAT_SECONDS,
 ) -> Services:
-    """The services of these settings; a `store` given here takes the place of the configured one."""
+    """The services of these settings; a `store` or a `queue` given here takes the place of the configured one."""
     models = {name: _agent(settings, name, llm) for name, llm in settings.llms.items()}
     agents = {
         id_: ServedAgent(
@@ -67,17 +74,20 @@ def build(
             policy=TurnPolicy(agent.turns.policy),
             max_waiting=agent.turns.max_waiting,
             max_wait=agent.turns.max_wait / 1000,
+            hands_over=agent.turns.on_deadline == "hand_over",
             cancels_on_disconnect=agent.turns.on_disconnect == "cancel",
         )
         for id_, agent in settings.agents.items()
     }
     store = store or open_store(settings.session_store, clock)
     live = LiveLogs()
-    recovery = Recovery(store, clock)
+    queue = queue or _queue(settings)
+    recovery = Recovery(store, clock, queue)
     limits = SessionLimits(settings.sessions.ttl, settings.sessions.max_age)
-    turns = Turns(store, live, recovery, agents, limits, clock)
+    turns = Turns(store, live, recovery, agents, limits, clock, queue)
+    worker = Worker(store, recovery, turns, queue, clock) if queue else None
     follow = Follow(store, live, recovery)
-    return Services(settings, store, agents, turns, follow, Sweep(store, recovery, turns), heartbeat)
+    return Services(settings, store, agents, turns, follow, Sweep(store, recovery, turns), worker, queue, heartbeat)
 
 
 def _agent(settings: Settings, name: str, llm: LLM) -> Agent:
@@ -149,3 +159,11 @@ def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
             from hector.stores.sql import SQLStore
 
             return SQLStore(settings.url, clock=clock)
+
+
+def _queue(settings: Settings) -> WorkQueue | None:
+    if settings.work_queue is None:
+        return None
+    from hector.queues.sqs import SQSQueue
+
+    return SQSQueue(settings.work_queue)

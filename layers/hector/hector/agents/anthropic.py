@@ -134,10 +134,9 @@ class AnthropicAgent:
 
 
 def _messages(turn: Turn) -> list[dict[str, Any]]:
-    shown = (*turn.history, turn.message)
     return [
         {"role": role, "content": blocks if message.has_files else message.text}
-        for message, (role, blocks) in zip(shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True)
+        for message, (role, blocks) in zip(turn.shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True)
     ]
 
 

@@ -9,14 +9,19 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from hector.model import Message, Session, StopReason, TurnPolicy, Usage
+from hector.model import Message, Role, Session, StopReason, TurnPolicy, Usage
+
+_GO_ON = Message.of(
+    Role.USER, "Your answer was cut off. Go on exactly where it stopped: repeat nothing, and say nothing about this."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What an agent is given: the user's message, the conversation before it, and the session that it belongs to.
 
-    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty).
+    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty). `so_far` is
+    what another process has said of this answer: the agent goes on from there.
     """
 
     task_id: str
@@ -24,11 +29,19 @@ class Turn:
     message: Message
     history: tuple[Message, ...] = ()
     system: str | None = None
+    so_far: str = ""
 
     @property
     def text(self) -> str:
         """The user's message as text."""
         return self.message.text
+
+    @property
+    def shown(self) -> tuple[Message, ...]:
+        """What a model is shown: the conversation and the message, or what it has said of its answer, to go on with."""
+        if not self.so_far:
+            return (*self.history, self.message)
+        return (*self.history, self.message, Message.of(Role.AGENT, self.so_far), _GO_ON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,7 @@ class ServedAgent:
     """An agent with the settings that its turns run under; `window` is in messages, times are in seconds.
 
     `max_waiting` messages wait in a busy session, each for `max_wait`; `cancels_on_disconnect`: a turn ends with the
-    connection that asked for it.
+    connection that asked for it. `hands_over`: a turn whose process has to go is gone on with by another one.
     """
 
     id: str
@@ -84,3 +97,4 @@ class ServedAgent:
     max_waiting: int = 10
     max_wait: float = 300.0
     cancels_on_disconnect: bool = False
+    hands_over: bool = False

@@ -50,13 +50,16 @@ class BuiltinAgent:
             elif "slow" in count[2].lower():
                 delay = _SLOW_SECONDS
             pieces = (f" {number}" if number > 1 else "1" for number in range(1, int(count[1]) + 1))
-        produced = 0
+        produced, so_far = 0, turn.so_far
         for piece in pieces:
+            if so_far.startswith(piece):
+                so_far = so_far.removeprefix(piece)
+                continue
             if produced and delay:
                 await asyncio.sleep(delay)
             produced += 1
             yield Text(piece)
-        shown = sum(_count(message.text) for message in (*turn.history, turn.message))
+        shown = sum(_count(message.text) for message in turn.shown)
         yield Usage(input_tokens=shown, output_tokens=produced)
 
     async def aclose(self) -> None:

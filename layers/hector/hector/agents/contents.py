@@ -23,7 +23,7 @@ def with_blocks(
     another model was configured, say, becomes a note, so that the session can go on.
     """
     messages = []
-    for message in (*turn.history, turn.message):
+    for message in turn.shown:
         blocks = []
         for index, part in enumerate(message.parts):
             block = text(part.text) if part.text is not None else file(part)

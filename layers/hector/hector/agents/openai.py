@@ -125,8 +125,7 @@ class OpenAIAgent:
 def _messages(turn: Turn) -> list[dict[str, Any]]:
     """Plain texts wherever there are no files: not every server takes blocks."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": turn.system}] if turn.system else []
-    shown = (*turn.history, turn.message)
-    for message, (role, blocks) in zip(shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True):
+    for message, (role, blocks) in zip(turn.shown, with_blocks(turn, _text, _file, takes=_TAKES), strict=True):
         messages.append({"role": role, "content": blocks if message.has_files else message.text})
     return messages
 

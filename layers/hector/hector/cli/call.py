@@ -11,6 +11,7 @@ from hector.cli.sessions import new_session, session_with
 from hector.cli.stream import TaskStream
 from hector.cli.tables import print_json
 from hector.errors import ConfigError
+from hector.model import TurnPolicy
 
 
 def prompt_text(argument: str | None) -> str:
@@ -31,14 +32,21 @@ def prompt_text(argument: str | None) -> str:
 
 
 async def ask(
-    client: Client, agent_id: str, text: str, session_id: str | None, *, stream: bool, as_json: bool
+    client: Client,
+    agent_id: str,
+    text: str,
+    session_id: str | None,
+    policy: TurnPolicy | None,
+    *,
+    stream: bool,
+    as_json: bool,
 ) -> str | None:
     """The final state of the task. Raises NotFound, Refused, Unreachable, ConfigError."""
     if session_id is None:
         session_id = await new_session(client, agent_id)
     else:
         await session_with(client, session_id, agent_id)
-    saying = TaskStream.saying(client, session_id, text)
+    saying = TaskStream.saying(client, session_id, text, policy)
     state = await show(client, saying, SilentScreen() if as_json else screen(streaming=stream))
     if as_json:
         print_json(await client.get("tasks", saying.task_id or ""))

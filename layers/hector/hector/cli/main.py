@@ -13,6 +13,7 @@ from hector.cli import agents, configs, copies, stores, tasks
 from hector.cli.exits import COMPLETED, EXPLAINED, FAILED, INTERRUPTED, exit_code
 from hector.cli.options import AgentId, Config, Continue, Server, run
 from hector.errors import ConfigError, HectorError
+from hector.model import TurnPolicy
 
 if TYPE_CHECKING:
     from hector.cli.client import Client
@@ -94,6 +95,9 @@ def call(
     prompt: Annotated[str | None, typer.Argument(help="What to say; standard input if it is - or absent.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it is made.")] = False,
     session: Continue = None,
+    turn_policy: Annotated[
+        TurnPolicy | None, typer.Option(help="If the session is busy; the agent's own setting if absent.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ended task as one JSON document.")] = False,
     config: Config = None,
     server: Server = None,
@@ -106,7 +110,7 @@ def call(
     text = prompt_text(prompt)
 
     async def work(client: Client) -> str | None:
-        return await ask(client, agent, text, session, stream=stream, as_json=as_json)
+        return await ask(client, agent, text, session, turn_policy, stream=stream, as_json=as_json)
 
     state = run(config, server, work, lasting=None if session is None else "--session")
     raise typer.Exit(COMPLETED if state == "completed" else FAILED)

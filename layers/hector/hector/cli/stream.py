@@ -16,7 +16,7 @@ from httpx_sse import EventSource
 
 from hector.cli.client import Client
 from hector.errors import HectorError
-from hector.model import TaskState
+from hector.model import TaskState, TurnPolicy
 
 _STREAM_OF = re.compile(r"/tasks/([A-Za-z0-9-]+)/stream$")
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
@@ -57,10 +57,18 @@ class Reconnecting:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A message that is still to be sent."""
+
+    session_id: str
+    body: dict[str, Any]
+
+
 class TaskStream:
     """`events()` can be read once. `task_id` is known as soon as the server has taken the message."""
 
-    def __init__(self, client: Client, task_id: str | None, after: int, opening: tuple[str, str] | None) -> None:
+    def __init__(self, client: Client, task_id: str | None, after: int, opening: _Opening | None) -> None:
         self._client = client
         self._opening = opening
         self._key = secrets.token_hex(16)
@@ -74,9 +82,10 @@ class TaskStream:
         return cls(client, task_id, after, None)
 
     @classmethod
-    def saying(cls, client: Client, session_id: str, text: str) -> TaskStream:
+    def saying(cls, client: Client, session_id: str, text: str, policy: TurnPolicy | None = None) -> TaskStream:
         """A new task. Its idempotency key makes it safe to send again when it may not have arrived."""
-        return cls(client, None, 0, (session_id, text))
+        asked = {"turnPolicy": policy.value} if policy else {}
+        return cls(client, None, 0, _Opening(session_id, {"input": {"type": "text/plain", "content": text}, **asked}))
 
     async def events(self) -> AsyncGenerator[StreamEvent | Reconnecting, None]:
         """Up to the terminal event. Raises NotFound, Refused, and Unreachable after RECONNECT_SECONDS."""
@@ -120,9 +129,8 @@ class TaskStream:
 
     def _connect(self) -> AbstractAsyncContextManager[EventSource]:
         if self.task_id is None and self._opening is not None:
-            session_id, text = self._opening
-            body = {"input": {"type": "text/plain", "content": text}}
             key = {"Idempotency-Key": self._key}
-            return self._client.stream("POST", "sessions", session_id, "tasks", "stream", json=body, headers=key)
+            path = ("sessions", self._opening.session_id, "tasks", "stream")
+            return self._client.stream("POST", *path, json=self._opening.body, headers=key)
         cursor = {"Last-Event-ID": str(self._last)}
         return self._client.stream("GET", "tasks", self.task_id or "", "stream", headers=cursor)

@@ -18,14 +18,18 @@ DEFAULT_FILE = "hector.yaml"
 def load(file: str | None = None) -> Settings:
     """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
 
-    $HECTOR_STORE, a URL, takes the place of `session_store`. Raises ConfigError: a line for each problem, which names
-    file, line and key.
+    $HECTOR_STORE, a URL, takes the place of `session_store`, and $HECTOR_QUEUE that of `work_queue`. Raises
+    ConfigError: a line for each problem, which names file, line and key.
     """
     named = file or os.environ.get("HECTOR_CONFIG")
     path = File(named or DEFAULT_FILE)
     settings = _parse(_read(path), str(path)) if named or path.exists() else Settings.model_validate(DEFAULTS)
     if url := os.environ.get("HECTOR_STORE"):
         settings = settings.model_copy(update={"session_store": store_at(url, f"HECTOR_STORE={url!r}")})
+    if url := os.environ.get("HECTOR_QUEUE"):
+        if not url.startswith(("https://", "http://")):
+            raise ConfigError(f"HECTOR_QUEUE={url!r}: this must be the URL of an SQS queue.")
+        settings = settings.model_copy(update={"work_queue": url})
     return settings
 
 

@@ -159,6 +159,7 @@ class Turns(Model):
     max_wait: PositiveDuration = 300_000
     timeout: PositiveDuration = 600_000
     on_disconnect: Literal["continue", "cancel"] = "continue"
+    on_deadline: Literal["fail", "hand_over"] = "fail"
 
 
 class AgentSettings(Model):
@@ -230,6 +231,7 @@ class Settings(Model):
     reasoning: Reasoning = Reasoning()
     session_store: StoreSettings = MemoryStoreSettings()
     sessions: Sessions = Sessions()
+    work_queue: str | None = Field(default=None, pattern=r"^https?://")
     public_url: str | None = Field(default=None, pattern=r"^https?://")
 
     _folder: str = PrivateAttr(default="")

@@ -38,6 +38,12 @@ def seconds_left(request: Request) -> float | None:
     return max(0.0, remaining / 1000 - _DEADLINE_MARGIN_SECONDS)
 
 
+def answer_seconds(request: Request) -> float | None:
+    """How long an answer may go on: a little longer than a turn, whose end it tells; None outside of Lambda."""
+    left = seconds_left(request)
+    return None if left is None else left + _DEADLINE_MARGIN_SECONDS / 2
+
+
 def absolute_url(request: Request, path: str, public_url: str | None) -> str:
     """The address of a path for the outside: under `public_url`, else under the request's domain and stage."""
     if public_url:

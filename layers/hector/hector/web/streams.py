@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hector.model import Task
 from hector.services import Services
-from hector.web.context import absolute_url, principal_of
+from hector.web.context import absolute_url, answer_seconds, principal_of
 from hector.web.copies import NDJSON, export_session
 from hector.web.requests import PostTask, SendMessage, cursor_after, read_body
 from hector.web.routes import ApiRoute, Parameter
@@ -56,7 +56,8 @@ def _follow(
 ) -> Response:
     batches = services.follow.events(principal_of(request), task, after=after)
     location = absolute_url(request, f"/tasks/{task.id}/stream", services.settings.public_url)
-    return event_stream(task.id, batches, services.heartbeat, location=location, cut=cut)
+    seconds = answer_seconds(request)
+    return event_stream(task.id, batches, services.heartbeat, location=location, cut=cut, seconds=seconds)
 
 
 _SSE = (200, "text/event-stream")

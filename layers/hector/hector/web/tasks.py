@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hector import __version__
 from hector.dialects.native import agent_json, task_json
 from hector.errors import InvalidRequest
-from hector.model import Task, TaskState
+from hector.model import Principal, Task, TaskState
 from hector.services import Services
-from hector.web.context import absolute_url, principal_of
+from hector.web.context import absolute_url, answer_seconds, principal_of
 from hector.web.copies import COPY_ROUTES
 from hector.web.requests import PostTask, SendMessage, asked, page_limit, read_body, responds_async, task_state
 from hector.web.routes import ApiRoute, Parameter
@@ -110,9 +110,12 @@ def _accepted(services: Services, request: Request, task: Task) -> Response:
 
 
 async def _answer(services: Services, request: Request, task: Task) -> Response:
-    """The ended task; a long wait sends white space, which JSON allows, so that no proxy closes a silent connection."""
+    """The ended task; a long wait sends white space, which JSON allows, so that no proxy closes a silent connection.
+
+    A function whose time is over before the task has ended answers with the task as it is.
+    """
     principal = principal_of(request)
-    waiting = asyncio.ensure_future(services.follow.ended(principal, task))
+    waiting = asyncio.ensure_future(_ended(services, principal, task, answer_seconds(request)))
     leaving = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait({waiting, leaving}, timeout=services.heartbeat, return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +134,13 @@ async def _answer(services: Services, request: Request, task: Task) -> Response:
         raise
     finally:
         leaving.cancel()
+
+
+async def _ended(services: Services, principal: Principal, task: Task, seconds: float | None) -> Task:
+    try:
+        return await asyncio.wait_for(services.follow.ended(principal, task), seconds)
+    except TimeoutError:
+        return await services.follow.task(principal, task.id)
 
 
 async def _left(request: Request) -> None:

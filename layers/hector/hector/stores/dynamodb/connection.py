@@ -81,10 +81,10 @@ class Connection:
         from botocore.config import Config
         from botocore.session import Session
 
-        from hector.stores.dynamodb.loader import DynamoDBLoader
+        from hector.aws import ServiceLoader
 
         session = Session()
-        session.register_component("data_loader", DynamoDBLoader(session.get_config_variable("data_path")))
+        session.register_component("data_loader", ServiceLoader("dynamodb", session.get_config_variable("data_path")))
         config = Config(
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=CONNECT_TIMEOUT_SECONDS,

@@ -1,0 +1,6 @@
+"""Turns of the work queue, and the sweep."""
+
+from hector.events.handle import event_handler
+from hector.wiring import load_on_lambda
+
+handler = event_handler(load_on_lambda())

@@ -1,0 +1,77 @@
+"""The events that `functions/handle_event` takes: ids of tasks from the work queue, and the schedule of the sweep.
+
+Another source of events is one more entry in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+from hector.errors import HectorError
+from hector.events.loop import run
+from hector.services import Services
+
+logger = logging.getLogger(__name__)
+
+Event = Mapping[str, Any]
+_MARGIN_SECONDS = 5.0
+"""What a turn's end may take, once its time is over."""
+
+
+class Context(Protocol):
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class UnsupportedEvent(ValueError):
+    """The event comes from no source that is known here."""
+
+
+def event_handler(services: Services) -> Callable[[Event, Context], Any]:
+    """The Lambda handler for these services. Raises UnsupportedEvent, which names the sources that there are."""
+
+    def handle(event: Event, context: Context) -> Any:
+        for source, handles in SOURCES.items():
+            if _comes_from(event, source):
+                return run(handles(services, event, context))
+        raise UnsupportedEvent(f"This function takes events from {', '.join(SOURCES)}; this one has none of them.")
+
+    return handle
+
+
+async def _work(services: Services, event: Event, context: Context) -> dict[str, Any]:
+    """Look after the task of each message; one that could not be looked after comes again.
+
+    The answer is a partial batch response: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+    if services.worker is None:
+        raise UnsupportedEvent("A message from a queue came, but HECTOR_QUEUE (or work_queue) names none.")
+    failed = []
+    for record in event["Records"]:
+        seconds_left = max(0.0, context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS)
+        try:
+            await services.worker.work(record["body"], seconds_left=seconds_left)
+        except HectorError as error:
+            logger.error("message %s comes again: %s", record["messageId"], error.message)
+            failed.append({"itemIdentifier": record["messageId"]})
+    await services.turns.drain()
+    return {"batchItemFailures": failed}
+
+
+async def _sweep(services: Services, event: Event, context: Context) -> None:
+    swept = await services.sweep.run()
+    logger.info("swept: %d lost turns, %d lines, %d expired sessions", swept.closed, swept.taken_up, swept.erased)
+    await services.turns.drain()
+
+
+def _comes_from(event: Event, source: str) -> bool:
+    records = event.get("Records") or [{}]
+    return source in (event.get("source"), records[0].get("eventSource"))
+
+
+SOURCES: dict[str, Callable[[Services, Event, Context], Coroutine[Any, Any, Any]]] = {
+    "aws:sqs": _work,
+    "aws.events": _sweep,
+}
+"""By `eventSource` of the records, or `source` of the event."""

@@ -1,0 +1,1 @@
+"""Work queues: where turns wait for another process to run them."""

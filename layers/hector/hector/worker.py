@@ -1,0 +1,82 @@
+"""Look after the tasks that a work queue names: run them, end them, or come back to them later."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from hector.errors import LostTurn, NotFound, SessionBusy
+from hector.line import gave_up
+from hector.model import Principal, Task, TaskState, session_id_of
+from hector.producer import LEASE, MOST_HANDED_OVER
+from hector.queues.base import WorkQueue
+from hector.recovery import Recovery
+from hector.stores.base import Clock, Lease, Store
+from hector.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+_SOONEST_SECONDS = 1.0
+_LATEST_SECONDS = 10.0
+_BUSY_SECONDS = LEASE / 1000 + 5
+
+
+class Worker:
+    """Ids come late, twice, or for tasks that ended long ago: what is to be done is in the store."""
+
+    def __init__(self, store: Store, recovery: Recovery, turns: Turns, queue: WorkQueue, clock: Clock) -> None:
+        self._store = store
+        self._recovery = recovery
+        self._turns = turns
+        self._queue = queue
+        self._now = clock
+
+    async def work(self, task_id: str, *, seconds_left: float | None = None) -> None:
+        """Returns when the task has ended, or somebody else will look after it.
+
+        `seconds_left`: how long this process may go on. Raises StoreUnavailable, QueueUnavailable, and NotFound for an
+        agent that this process does not have.
+        """
+        session_id = session_id_of(task_id)
+        if session_id is None:
+            logger.error("the work queue holds %r, which is no task", task_id[:100])
+            return
+        try:
+            principal = await self._store.read_owner(session_id)
+            task = await self._store.read_task(principal, task_id)
+        except NotFound:
+            return
+        if task.state.terminal:
+            return
+        served = self._turns.agent(task.agent_id)
+        if await gave_up(self._store, principal, task, served, self._now()):
+            return
+        try:
+            lease = await self._claim(principal, task)
+        except SessionBusy as busy:
+            await self._come_back(principal, task, busy)
+        except NotFound:
+            return
+        else:
+            if task.state is TaskState.WORKING:
+                await self._recovery.end(lease)
+            else:
+                await self._turns.go_on(lease, seconds_left=seconds_left)
+
+    async def _claim(self, principal: Principal, task: Task) -> Lease:
+        """The lease on the task, also where its worker lost it. Raises SessionBusy, NotFound."""
+        nonce = secrets.token_hex(8)
+        while True:
+            try:
+                return await self._store.claim(principal, task.session_id, task.id, lease=LEASE, nonce=nonce)
+            except LostTurn as lost:
+                await self._recovery.close(principal, lost.task_id)
+
+    async def _come_back(self, principal: Principal, task: Task, busy: SessionBusy) -> None:
+        """Look again later. Another worker has the task now, and may be lost; or it is another one's turn."""
+        if busy.task_id == task.id:
+            await self._queue.send(task.id, delay=_BUSY_SECONDS)
+            return
+        await self._store.line_up(principal, task.id, most=MOST_HANDED_OVER)
+        waited = (self._now() - task.created_at) / 1000
+        await self._queue.send(task.id, delay=min(max(waited / 10, _SOONEST_SECONDS), _LATEST_SECONDS))
