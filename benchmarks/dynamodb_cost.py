@@ -1,4 +1,4 @@
-"""What turns cost on DynamoDB: write units by AWS's own size rules, and how these compare with what the engine reports."""
+"""What turns cost on DynamoDB: write units by AWS's own size rules, held against what the engine reports."""
 
 from __future__ import annotations
 

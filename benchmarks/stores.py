@@ -39,7 +39,7 @@ FOLLOW_AT_MOST_MS = {"redis": 50.0, "dynamodb": 400.0, "sqlite": 400.0, "postgre
 class Now(ManualClock):
     """The real time, for the bench that contract tests work with."""
 
-    now = property(lambda _: system_clock(), lambda *_: None)  # type: ignore[assignment]
+    now = property(lambda _: system_clock(), lambda *_: None)
 
 
 def measure(*, quick: bool = False) -> list[Row]:
@@ -151,6 +151,7 @@ async def _follow_delays(bench: Bench, url: str, times: int) -> Iterator[float]:
         sent[number] = time.time_ns()
         lease = await bench.store.append_events(lease, [Event(number, EventKind.MESSAGE, PIECE)], extend=LEASE)
     await bench.ended(lease, done(times))
-    came = dict(map(int, line.split()) for line in (await process.stdout.read()).decode().splitlines())
+    lines = (await process.stdout.read()).decode().splitlines()
+    came = {int(number): int(at) for number, at in map(str.split, lines)}
     await process.wait()
     return ((came[number] - at) / 1e6 for number, at in sent.items())

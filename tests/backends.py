@@ -41,7 +41,7 @@ class Place:
 
 @contextmanager
 def running(backend: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty place on an engine of its own, for what is no test. Raises RuntimeError without the engine."""
+    """The URL of an empty place on an engine of its own, for what is no test. Raises RuntimeError if it is missing."""
     try:
         match backend:
             case "memory":
