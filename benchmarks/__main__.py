@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import dynamodb_cost, first_token, startup, stores, throughput
+from benchmarks import dynamodb_cost, first_token, followers, open_streams, replay, startup, stores, throughput
 from benchmarks.report import Row, as_json, as_table, missed
 
 BENCHMARKS = {
     "startup": startup.measure,
     "first-token": first_token.measure,
     "throughput": throughput.measure,
+    "replay": replay.measure,
+    "followers": followers.measure,
+    "open-streams": open_streams.measure,
     "stores": stores.measure,
     "dynamodb-cost": dynamodb_cost.measure,
 }

@@ -1,4 +1,4 @@
-"""A stream's fast reader, in a process of its own: `python -m benchmarks.reader PORT PATH BODY`.
+"""A stream's fast reader, in a process of its own: `python -m benchmarks.reader PORT PATH [BODY]`.
 
 Prints how many events came, and the seconds from the request until the server closed the connection.
 """
@@ -13,12 +13,16 @@ import time
 DATA = b"\ndata: "
 
 
-def request(path: str, body: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json"
-    return f"{head}\r\nA2A-Version: 1.0\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}".encode()
+def request(path: str, body: str | None = None) -> bytes:
+    """A POST of that JSON, or a GET if there is none."""
+    method = "GET" if body is None else "POST"
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nA2A-Version: 1.0\r\n"
+    if body is not None:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
+    return f"{head}\r\n{body or ''}".encode()
 
 
-def read(port: int, path: str, body: str) -> tuple[int, float]:
+def read(port: int, path: str, body: str | None = None) -> tuple[int, float]:
     with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         began = time.perf_counter()
         connection.sendall(request(path, body))
@@ -36,4 +40,4 @@ def read(port: int, path: str, body: str) -> tuple[int, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(read(int(sys.argv[1]), sys.argv[2], sys.argv[3])))
+    print(json.dumps(read(int(sys.argv[1]), *sys.argv[2:])))

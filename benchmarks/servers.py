@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -13,14 +14,11 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 PATIENCE_SECONDS = 30
-CONFIG = """\
-llms:
-  flood: {type: python, target: "benchmarks.agents:flood"}
-  stamp: {type: python, target: "benchmarks.agents:stamp"}
-agents:
-  flood: {llm: flood}
-  stamp: {llm: stamp}
-"""
+AGENTS = ("flood", "stamp", "silence", "ticks", "probe", "held", "release")
+CONFIG = {
+    "llms": {name: {"type": "python", "target": f"benchmarks.agents:{name}"} for name in AGENTS},
+    "agents": {name: {"llm": name} for name in AGENTS},
+}
 
 
 def free_port() -> int:
@@ -32,7 +30,7 @@ def free_port() -> int:
 def hector(port: int, folder: Path) -> list[str]:
     """The command that serves the agents of `benchmarks.agents`."""
     config = folder / "hector.yaml"
-    config.write_text(CONFIG)
+    config.write_text(json.dumps(CONFIG))  # which is YAML, too
     return [sys.executable, "-m", "hector", "serve", "--config", str(config), "--port", str(port)]
 
 
@@ -42,10 +40,13 @@ def uvicorn(app: str, port: int, python: str = sys.executable) -> list[str]:
 
 @contextlib.contextmanager
 def serving(command: list[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Raises RuntimeError if the server ends, or does not listen in time."""
-    process = subprocess.Popen(
-        command, cwd=PROJECT, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL
-    )
+    """Raises RuntimeError if the server ends, or does not listen in time.
+
+    What is measured is the package of this checkout, with no settings but those of `environment`.
+    """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("HECTOR_")}
+    variables |= {"PYTHONPATH": str(PROJECT / "layers/hector"), **(environment or {})}
+    process = subprocess.Popen(command, cwd=PROJECT, env=variables, stdout=subprocess.DEVNULL)
     try:
         _wait_until_listening(process, port)
         yield

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.crowd import said
 from benchmarks.report import Row, alternating
 from benchmarks.servers import PROJECT, free_port, hector, serving, uvicorn
 
@@ -29,7 +30,7 @@ OURS, PEER = "ours", "peer"
 def measure(*, quick: bool = False) -> list[Row]:
     rounds = 3 if quick else 7
     rows = [
-        _row("SSE throughput against a bare FastAPI stream", _bare, EVENTS, 0.5, rounds, f"{EVENTS:,} events a stream")
+        _row("SSE throughput against a bare FastAPI stream", bare, EVENTS, 0.5, rounds, f"{EVENTS:,} events a stream")
     ]
     name = "SSE throughput against the a2a-sdk server"
     if reason := _a2a_missing():
@@ -47,32 +48,32 @@ def _row(name: str, peer: Callable[[int], float], events: int, at_least: float, 
 def _hector(events: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        body = {"message": {"role": "user", "parts": [{"type": "text", "text": str(events)}]}}
-        return _rate(hector(port, Path(folder)), port, "/agents/flood/message/stream", body, events)
+        with serving(hector(port, Path(folder)), port):
+            return rate(port, "/agents/flood/message/stream", said(str(events)), events)
 
 
-def _bare(events: int) -> float:
+def bare(events: int) -> float:
+    """Events per second of the bare FastAPI stream."""
     port = free_port()
-    return _rate(uvicorn("benchmarks.peers.bare_sse:app", port), port, "/flood", {"events": events}, events)
+    with serving(uvicorn("benchmarks.peers.bare_sse:app", port), port):
+        return rate(port, "/flood", {"events": events}, events)
 
 
 def _a2a(events: int) -> float:
     port = free_port()
-    part = {"text": str(events)}
-    body = {"message": {"messageId": "1", "role": "ROLE_USER", "parts": [part]}}
-    command = uvicorn("benchmarks.peers.a2a_server:app", port, str(A2A_PYTHON))
-    return _rate(command, port, "/message:stream", body, events)
+    body = {"message": {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": str(events)}]}}
+    with serving(uvicorn("benchmarks.peers.a2a_server:app", port, str(A2A_PYTHON)), port):
+        return rate(port, "/message:stream", body, events)
 
 
-def _rate(command: list[str], port: int, path: str, body: object, expected: int) -> float:
-    """Events per second: the second stream's, after one that warms the server up."""
-    with serving(command, port):
-        for _ in range(2):
-            reader = [sys.executable, "-m", "benchmarks.reader", str(port), path, json.dumps(body)]
-            output = subprocess.run(reader, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
-        events, seconds = json.loads(output)
+def rate(port: int, path: str, body: object, expected: int) -> float:
+    """Events per second: the second stream's, after one that warms the server up. A GET if there is no body."""
+    reader = [sys.executable, "-m", "benchmarks.reader", str(port), path, *([] if body is None else [json.dumps(body)])]
+    for _ in range(2):
+        output = subprocess.run(reader, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    events, seconds = json.loads(output)
     if events < expected:
-        raise RuntimeError(f"{command!r} sent {events} of {expected} events")
+        raise RuntimeError(f"{path} sent {events} of {expected} events")
     return float(events / seconds)
 
 

@@ -48,6 +48,17 @@ def postgres_server() -> Iterator[postgres.PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def postgresql_url(postgres_server: postgres.PostgresServer) -> str:
+    return postgres_server.url
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of a file that is not there yet."""
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"
+
+
+@pytest.fixture(scope="session")
 def fresh_store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FreshURL:
     """Makes the URL of an empty place for a backend's name."""
     return lambda backend: fresh_url(backend, request, tmp_path_factory.mktemp(backend))

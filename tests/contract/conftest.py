@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
+from hector.stores.dynamodb.connection import Connection
 from hector.stores.memory import MemoryStore
 from hector.stores.redis import RedisStore
 from hector.stores.sql import SQLStore
@@ -32,22 +35,29 @@ def make_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
         case "dynamodb-mock":
             from moto import mock_aws
 
+            request.getfixturevalue("one_call_at_a_time")
             with mock_aws():
                 yield lambda clock: DynamoDBStore("contract", region="eu-west-1", clock=clock)
         case "dynamodb-local":
             yield _on(request.getfixturevalue("dynamodb_local"))
-        case "sqlite":
-            yield _on_sql(request.getfixturevalue("sqlite_url"))
-        case "postgresql":
-            yield _on_sql(request.getfixturevalue("postgres_server").url)
+        case "sqlite" | "postgresql":
+            url = request.getfixturevalue(f"{request.param}_url")
+            yield lambda clock: SQLStore(url, clock=clock)
         case backend:
-            url = request.getfixturevalue(REDIS[backend])
-            yield lambda clock: RedisStore(url, clock=clock)
+            redis = request.getfixturevalue(REDIS[backend])
+            yield lambda clock: RedisStore(redis, clock=clock)
 
 
-@pytest.fixture(scope="session")
-def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'hector.db'}"
+@pytest.fixture
+def one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two conditional writes at once may both succeed on moto, which is no engine."""
+    lock, run = threading.Lock(), Connection._run
+
+    def locked(connection: Connection, function: Callable[[Any], Any]) -> Any:
+        with lock:
+            return run(connection, function)
+
+    monkeypatch.setattr(Connection, "_run", locked)
 
 
 @pytest.fixture
@@ -60,10 +70,6 @@ async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
-
-
-def _on_sql(url: str) -> MakeStore:
-    return lambda clock: SQLStore(url, clock=clock)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""Several server processes on one DynamoDB table: resume elsewhere, cancel from elsewhere, survive a crash."""
+"""Several server processes on one store: resume elsewhere, cancel from elsewhere, survive a crash."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from tests.support import Frame, frames
 Servers = tuple[HectorServer, HectorServer]
 
 
+STORES = {
+    "dynamodb": "processes_table_url", "sqlite": "sqlite_url", "postgresql": "postgresql_url",
+    "redis": "redis_url", "redis-cluster": "redis_cluster_url",
+}  # fmt: skip
+"""Each store that processes can share, and the fixture that gives its HECTOR_STORE."""
+
+
 @pytest.fixture(scope="module")
-def store_url(dynamodb_local: str) -> str:
+def processes_table_url(dynamodb_local: str) -> str:
     async def create() -> None:
         store = DynamoDBStore("processes", endpoint_url=dynamodb_local)
         await store.set_up()
@@ -26,6 +33,12 @@ def store_url(dynamodb_local: str) -> str:
 
     asyncio.run(create())
     return f"dynamodb://processes?endpoint_url={dynamodb_local}"
+
+
+@pytest.fixture(scope="module", params=STORES)
+def store_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(STORES[request.param])
+    return url
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +84,18 @@ async def test_a_conversation_goes_on_in_another_process(here: httpx.AsyncClient
     await here.post(f"/sessions/{session_id}/tasks", json=says("My name is Alice"))
     answer = await elsewhere.post(f"/sessions/{session_id}/tasks", json=says("What is my name?"))
     assert answer.json()["output"]["content"] == "Your name is Alice."
+
+
+async def test_the_pages_conversation_goes_on_after_the_server_was_killed(store_url: str) -> None:
+    session_id = ""
+    for message, answer in (("My name is Alice", None), ("What is my name?", "Your name is Alice.")):
+        with hector_server(HECTOR_STORE=store_url) as server:
+            async with httpx.AsyncClient(base_url=server.url, timeout=40) as client:
+                session_id = session_id or await new_session(client)
+                task = (await client.post(f"/sessions/{session_id}/tasks", json=says(message))).json()
+                assert task["status"]["state"] == "completed"
+                assert answer in (None, task["output"]["content"])
+            server.kill()
 
 
 async def test_cut_after_every_event_and_resumed_in_another_process(

@@ -191,7 +191,7 @@ async def test_an_endless_answer_is_cut_off() -> None:
     assert task.error is not None
     assert task.error.code == "answer_too_long"
     assert task.output is not None
-    assert len(task.output.text) == MAX_OUTPUT_BYTES
+    assert len(task.output.text) == MAX_OUTPUT_BYTES // 1000 * 1000
 
 
 @pytest.mark.parametrize("kind", ["silent", "streaming", "deaf", "blocking"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from typing import Any
 
 import pytest
 
 from hector.agents.base import Turn
+from hector.dialects.parts import MAX_MESSAGE_BYTES
 from hector.model import Message, Part, Role
-from tests.support import services_with, serving
+from hector.stores.base import Store
+from tests.support import frames, services_with, serving
 
 PNG = bytes(range(256))
 BASE64 = b64encode(PNG).decode()
@@ -95,6 +98,44 @@ async def test_a_bad_part_is_refused_by_its_field(part: dict[str, Any], field: s
     assert response.status_code == (413 if field is None else 400), problem
     assert problem["field"] == ("message.parts.1" if field is None else f"message.parts.1.{field}")
     assert says in problem["detail"]
+
+
+LARGEST = {
+    "ascii": {"text": "x" * MAX_MESSAGE_BYTES},
+    "two bytes each": {"text": "ö" * (MAX_MESSAGE_BYTES // 2)},
+    "escapes": {"text": '"\n' * (MAX_MESSAGE_BYTES // 2)},
+    "a file": {"raw": b64encode(bytes(range(256)) * 3072).decode(), "mediaType": "image/png"},
+}
+
+
+@pytest.mark.parametrize("part", LARGEST.values(), ids=LARGEST)
+async def test_a_message_of_a_megabyte_is_answered_and_comes_back(any_store: Store, part: dict[str, str]) -> None:
+    """However its characters are escaped; and so does an answer of that size."""
+    async with serving(services_with(any_store, agent=lambda turn: turn.text or "a file")) as client:
+        body = json.dumps({"message": {"parts": [part]}}).encode()
+        response = await client.post("/agents/my_agent/message/send", content=body)
+        task = response.json()
+        assert response.status_code == 200, task
+        assert task["output"]["content"] == part.get("text", "a file")
+        [given] = [{"type": "text" if "text" in part else "file", **part}]
+        assert task["input"] == {
+            "type": part.get("mediaType", "text/plain"),
+            "content": part.get("text") or part["raw"],
+        }
+        assert (await client.get(f"/tasks/{task['taskId']}")).json() == task
+        stream = (await client.get(f"/tasks/{task['taskId']}/stream")).text
+        assert "".join(text_of(frame.data) for frame in frames(stream)) == task["output"]["content"]
+        again = {"contextId": task["sessionId"], "message": {"parts": [{"text": "And now?"}, given]}}
+        refused = await client.post("/agents/my_agent/message/send", json=again)
+        assert (refused.status_code, refused.json()["code"]) == (413, "input_too_large")
+        again["message"] = {"parts": [{"text": "And now?"}]}
+        assert (await client.post("/agents/my_agent/message/send", json=again)).json()["output"][
+            "content"
+        ] == "And now?"
+
+
+def text_of(data: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in data.get("message", {}).get("parts", ()))
 
 
 async def test_another_file_is_another_request() -> None:

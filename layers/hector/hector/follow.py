@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from hector.errors import NotFound
 from hector.live import LiveLogs
-from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, terminal_event
+from hector.model import Event, EventKind, Millis, Principal, Task, TaskError, TaskState, terminal_event
 from hector.recovery import WORKER_LOST, Recovery
 from hector.stores.base import Store
 
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.3
+_WAIT: Millis = 1_000
+"""For so long a store that can be told of new events waits for them; that it has, shows in the time that it took."""
 
 
 class Follow:
@@ -49,9 +51,10 @@ class Follow:
                 cursor = batch[-1].number
             task = log.task or task
         try:
-            delay = _FIRST_POLL_SECONDS
+            loop, delay = asyncio.get_running_loop(), _FIRST_POLL_SECONDS
             while not task.state.terminal or cursor < task.last_event:
-                page = await self._store.read_events(principal, task.id, after=cursor)
+                asked = loop.time()
+                page = await self._store.read_events(principal, task.id, after=cursor, wait=_WAIT)
                 if page.events:
                     yield page.events
                     cursor = page.events[-1].number
@@ -62,7 +65,7 @@ class Follow:
                     if page.lost or not (page.open or page.waiting):
                         task = await self.task(principal, task.id)
                     if not task.state.terminal:
-                        await asyncio.sleep(delay)
+                        await asyncio.sleep(max(0.0, asked + delay - loop.time()))
                         delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
         except NotFound:
             task = replace(_erased(task), last_event=cursor)

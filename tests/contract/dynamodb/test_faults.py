@@ -21,13 +21,14 @@ from hector.errors import (
     StoreUnavailable,
     TaskClosed,
 )
-from hector.model import TaskState
+from hector.model import Summary, TaskError, TaskState
 from hector.stores.base import Idempotency, Lease, Outcome
 from hector.stores.dynamodb import connection
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 from hector.testing.contract.session_keys import new
 from tests.contract.dynamodb.wire import Send, client_of, losing_answers, sending
 
+FAILED = Outcome(TaskState.FAILED, 0, error=TaskError("wait_timeout", "Its turn did not come."))
 Verb = Callable[[], Awaitable[object]]
 
 
@@ -184,6 +185,175 @@ async def test_release(again: Again, dynamodb: Bench) -> None:
     assert sent.count("UpdateItem!") == 1
     shown = await dynamodb.store.read_session(dynamodb.principal, lease.session.id)
     assert (shown.turns, shown.open_task_id) == (1, None)
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+async def test_line_up(again: Again, dynamodb: Bench, interrupt: bool) -> None:
+    session = await dynamodb.session()
+    task, results = await dynamodb.submitted(session), []
+
+    async def line_up() -> None:
+        results.append(await dynamodb.store.line_up(dynamodb.principal, task.id, most=1, interrupt=interrupt))
+
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(line_up)
+    assert sent.count("UpdateItem!") == 1
+    assert results[0].waiting == (task.id,)
+
+
+async def test_lining_up_in_a_free_session(again: Again, dynamodb: Bench) -> None:
+    task, results = await dynamodb.submitted(await dynamodb.session()), []
+
+    async def line_up() -> None:
+        results.append(await dynamodb.store.line_up(dynamodb.principal, task.id, most=0))
+
+    with losing_answers(dynamodb.store, "UpdateItem"):
+        await again(line_up)
+    assert results[0].waiting == (task.id,)
+
+
+async def test_claiming_the_next_in_line(again: Again, dynamodb: Bench) -> None:
+    session = await dynamodb.session()
+    first, second = await dynamodb.submitted(session), await dynamodb.submitted(session)
+    for task in (first, second):
+        await dynamodb.store.line_up(dynamodb.principal, task.id, most=2)
+    mine, results = nonce(), []
+
+    async def claim() -> None:
+        results.append(await dynamodb.claim(first, by=mine))
+
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(claim)
+    assert sent.count("UpdateItem!") == 1
+    assert (results[0].fence, results[0].session.waiting) == (1, (second.id,))
+
+
+async def test_a_line_that_is_not_as_it_was_last_seen(dynamodb: Bench) -> None:
+    """Each store guesses whether tasks wait, and is told."""
+    session = await dynamodb.session()
+    task, newcomer = await dynamodb.submitted(session), await dynamodb.submitted(session)
+    one, other = dynamodb.store, dynamodb.another()
+    who = dynamodb.principal
+    await other.read_session(who, session.id)
+    await one.line_up(who, task.id, most=1)
+    lease = await other.claim(who, session.id, task.id, lease=LEASE, nonce=nonce())
+    await other.commit(lease, DONE, nonce=nonce())
+    await other.release(lease)
+    with losing_answers(one, "UpdateItem", times=0) as sent:
+        assert (await dynamodb.ended(await dynamodb.claim(newcomer))).turn == 2
+    assert sent[:2] == ["UpdateItem", "UpdateItem"]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2], ids=["task", "mark", "line"])
+async def test_leave_line(again: Again, dynamodb: Bench, lost: int) -> None:
+    session = await dynamodb.session()
+    tasks = [await dynamodb.submitted(session) for _ in range(3)]
+    for task in tasks:
+        await dynamodb.store.line_up(dynamodb.principal, task.id, most=3, interrupt=True)
+    lease = await dynamodb.claim(tasks[0])
+    mine, results = nonce(), []
+
+    async def leave() -> None:
+        results.append(await dynamodb.store.leave_line(dynamodb.principal, tasks[1].id, FAILED, nonce=mine))
+
+    with losing_answers(dynamodb.store, "UpdateItem", skip=lost) as sent:
+        await again(leave)
+    assert sum(call.endswith("!") for call in sent) == 1
+    assert (results[0].state, results[0].error) == (FAILED.state, FAILED.error)
+    assert await dynamodb.store.read_task(dynamodb.principal, tasks[1].id) == results[0]
+    shown = await dynamodb.store.read_session(dynamodb.principal, session.id)
+    assert (shown.waiting, shown.open_task_id) == ((tasks[2].id,), lease.task_id)
+
+
+async def test_an_ended_task_that_a_crash_left_in_the_line_leaves_it(one_attempt: None, dynamodb: Bench) -> None:
+    """The next one sees that it is not first, and that the first has ended."""
+    session = await dynamodb.session()
+    tasks = [await dynamodb.submitted(session) for _ in range(2)]
+    for task in tasks:
+        await dynamodb.store.line_up(dynamodb.principal, task.id, most=2)
+    # The task is ended; the worker dies over the mark, before it takes the task out of the line.
+    with losing_answers(dynamodb.store, "UpdateItem"), pytest.raises(StoreUnavailable):
+        await dynamodb.store.leave_line(dynamodb.principal, tasks[0].id, FAILED, nonce=nonce())
+    with pytest.raises(SessionBusy) as busy:
+        await dynamodb.claim(tasks[1])
+    assert busy.value.task_id == tasks[0].id
+    ended = await dynamodb.another().leave_line(dynamodb.principal, tasks[0].id, DONE, nonce=nonce())
+    assert (ended.state, ended.error) == (FAILED.state, FAILED.error)
+    assert (await dynamodb.ended(await dynamodb.claim(tasks[1]))).turn == 1
+
+
+async def test_a_worker_that_claims_what_gives_up_hears_of_it(dynamodb: Bench) -> None:
+    """Between the look that finds the task waiting, and the write that ends it."""
+    task = await dynamodb.submitted(await dynamodb.session())
+    await dynamodb.store.line_up(dynamodb.principal, task.id, most=1)
+    other, loop = dynamodb.another(), asyncio.get_running_loop()
+    leases: list[Lease] = []
+
+    def claim_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        if name == "UpdateItem" and not leases:
+            claiming = other.claim(dynamodb.principal, task.session_id, task.id, lease=LEASE, nonce=nonce())
+            leases.append(asyncio.run_coroutine_threadsafe(claiming, loop).result())
+        return send(request)
+
+    with sending(dynamodb.store, claim_first):
+        ended = await dynamodb.store.leave_line(dynamodb.principal, task.id, FAILED, nonce=nonce())
+    assert ended.state is TaskState.FAILED
+    assert (await other.check_lease(leases[0])).cancel_requested
+    with pytest.raises(TaskClosed):
+        await other.commit(leases[0], DONE, nonce=nonce())
+    await other.release(leases[0])
+    assert await dynamodb.store.read_task(dynamodb.principal, task.id) == ended
+
+
+async def test_a_place_in_the_line_that_moves_while_one_leaves_it(dynamodb: Bench) -> None:
+    session = await dynamodb.session()
+    tasks = [await dynamodb.submitted(session) for _ in range(3)]
+    for task in tasks:
+        await dynamodb.store.line_up(dynamodb.principal, task.id, most=3)
+    other, loop, updates = dynamodb.another(), asyncio.get_running_loop(), 0
+
+    def claim_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        nonlocal updates
+        updates += name == "UpdateItem"
+        if name == "UpdateItem" and updates == 3:
+            claiming = other.claim(dynamodb.principal, session.id, tasks[0].id, lease=LEASE, nonce=nonce())
+            asyncio.run_coroutine_threadsafe(claiming, loop).result()
+        return send(request)
+
+    with sending(dynamodb.store, claim_first):
+        await dynamodb.store.request_cancel(dynamodb.principal, tasks[1].id)
+    assert updates == 4, "its place was another when it came to leave it"
+    shown = await dynamodb.store.read_session(dynamodb.principal, session.id)
+    assert (shown.waiting, shown.open_task_id) == ((tasks[2].id,), tasks[0].id)
+
+
+async def test_save_summary(again: Again, dynamodb: Bench) -> None:
+    lease = await dynamodb.claimed(await dynamodb.session())
+    with losing_answers(dynamodb.store, "PutItem") as sent:
+        await again(lambda: dynamodb.store.save_summary(lease, Summary("text", 3)))
+    assert sent.count("PutItem!") == 1
+    assert await dynamodb.store.read_summary(dynamodb.principal, lease.session.id) == Summary("text", 3)
+
+
+async def test_a_worker_that_loses_its_lease_while_it_saves_a_summary_says_nothing(dynamodb: Bench) -> None:
+    """Between the look at the lease, and the write: whoever has taken over has saved one."""
+    task = await dynamodb.submitted(await dynamodb.session())
+    old = await dynamodb.claim(task)
+    other, loop = dynamodb.another(), asyncio.get_running_loop()
+
+    async def take_over() -> None:
+        dynamodb.clock.now = old.until
+        new = await other.claim(dynamodb.principal, task.session_id, task.id, lease=LEASE, nonce=nonce())
+        await other.save_summary(new, Summary("new", 1))
+
+    def taken_over_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        if name == "PutItem":
+            asyncio.run_coroutine_threadsafe(take_over(), loop).result()
+        return send(request)
+
+    with sending(dynamodb.store, taken_over_first), pytest.raises(LeaseLost):
+        await dynamodb.store.save_summary(old, Summary("old", 2))
+    assert await other.read_summary(dynamodb.principal, task.session_id) == Summary("new", 1)
 
 
 async def test_cancel(dynamodb: Bench) -> None:

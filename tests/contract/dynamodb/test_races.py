@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from hector.errors import HectorError, LeaseLost, SessionBusy, TaskClosed
-from hector.model import TaskState
-from hector.stores.base import Idempotency, Lease, Outcome, Submitted
+from hector.model import Session, Summary, Task, TaskState
+from hector.stores.base import Idempotency, Lease, Outcome, Store, Submitted
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
 AT_ONCE = 12
@@ -99,6 +99,70 @@ async def test_cancel_and_claim_agree(dynamodb: Bench) -> None:
             assert ended.state is TaskState.CANCELED
         if canceled.state is TaskState.WORKING:
             assert heard
+
+
+async def test_a_line_and_its_claims_agree(dynamodb: Bench) -> None:
+    """Workers on two machines claim what is next, as others line up, and give up, beside them."""
+    for _ in range(ROUNDS):
+        session = await dynamodb.session()
+        tasks = [await dynamodb.submitted(session) for _ in range(AT_ONCE)]
+        ran: list[str] = []
+        gave_up: set[str] = set()
+
+        async def run(task: Task, store: Store, ran: list[str] = ran) -> None:
+            try:
+                lease = await store.claim(
+                    dynamodb.principal, task.session_id, task.id, lease=LEASE, nonce=nonce(), takeover=False
+                )
+            except SessionBusy:
+                return
+            ran.append(task.id)
+            try:
+                await store.commit(lease, DONE, nonce=nonce())
+            except TaskClosed:
+                ran.remove(task.id)
+            await store.release(lease)
+
+        async def wait(task: Task, impatient: bool, store: Store, gave_up: set[str] = gave_up) -> None:
+            await store.line_up(dynamodb.principal, task.id, most=AT_ONCE)
+            if impatient:
+                left = await store.leave_line(dynamodb.principal, task.id, Outcome(TaskState.FAILED, 0), nonce=nonce())
+                if left.state is TaskState.FAILED:
+                    gave_up.add(task.id)
+            while True:
+                shown = await store.read_session(dynamodb.principal, task.session_id)
+                if task.id not in shown.waiting:
+                    return
+                if shown.open_task_id is None:
+                    await run(task, store)
+
+        stores = [dynamodb.store, dynamodb.another()]
+        await asyncio.gather(*(wait(task, index % 4 == 3, stores[index % 2]) for index, task in enumerate(tasks)))
+        shown = await dynamodb.store.read_session(dynamodb.principal, session.id)
+        assert (shown.waiting, shown.open_task_id, shown.turns) == ((), None, len(ran))
+        assert sorted([*ran, *gave_up]) == sorted(task.id for task in tasks)
+        history = await dynamodb.store.read_history(dynamodb.principal, session.id, limit=AT_ONCE)
+        assert [(turn.id, turn.turn) for turn in history] == [(id_, number) for number, id_ in enumerate(ran, 1)]
+
+
+async def test_one_of_many_gets_the_only_place(dynamodb: Bench) -> None:
+    for most in (0, 1):
+        session = await dynamodb.session()
+        tasks = [await dynamodb.submitted(session) for _ in range(AT_ONCE)]
+        results = await asyncio.gather(
+            *(dynamodb.store.line_up(dynamodb.principal, task.id, most=most) for task in tasks), return_exceptions=True
+        )
+        [shown] = [result for result in results if isinstance(result, Session)]
+        assert sum(isinstance(result, SessionBusy) for result in results) == AT_ONCE - 1
+        assert (await dynamodb.store.read_session(dynamodb.principal, session.id)).waiting == shown.waiting
+
+
+async def test_the_furthest_of_many_summaries_stays(dynamodb: Bench) -> None:
+    for _ in range(ROUNDS):
+        lease = await dynamodb.claimed(await dynamodb.session())
+        summaries = [Summary(f"through {number}", number) for number in range(1, AT_ONCE)]
+        await asyncio.gather(*(dynamodb.store.save_summary(lease, summary) for summary in summaries))
+        assert await dynamodb.store.read_summary(dynamodb.principal, lease.session.id) == summaries[-1]
 
 
 async def test_events_are_read_without_gaps_while_they_are_written(dynamodb: Bench) -> None:

@@ -12,10 +12,10 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from hector.errors import StoreUnavailable
-from hector.model import Session
+from hector.model import Session, Summary
 from hector.stores.base import Idempotency
 from hector.stores.dynamodb.rows import Row, plain
-from hector.testing.bench import LEASE, TTL, Bench, nonce, pieces
+from hector.testing.bench import DONE, LEASE, TTL, Bench, nonce, pieces
 from hector.testing.contract.session_keys import new
 from tests.contract.dynamodb.wire import Send, answered, client_of, sending
 
@@ -23,28 +23,35 @@ DAY = 86_400
 
 
 def rows_of(bench: Bench, session: Session) -> dict[str, Row]:
-    items = client_of(bench.store).query(
-        TableName="contract",
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": session.id}},
-        ConsistentRead=True,
-    )["Items"]
-    return {row["sk"]: row for row in map(plain, items)}
+    pages = (
+        client_of(bench.store)
+        .get_paginator("query")
+        .paginate(
+            TableName="contract",
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": session.id}},
+            ConsistentRead=True,
+        )
+    )
+    return {row["sk"]: row for page in pages for row in map(plain, page["Items"])}
 
 
 async def busy_session(bench: Bench) -> Session:
     session = await bench.session(metadata={"a": 1})
-    task = bench.task(session)
+    task = bench.task(session, "q" * 400_000)
     await bench.store.submit(task, nonce=nonce(), idempotency=Idempotency("key", "fingerprint"))
     lease = await bench.claim(task)
     await bench.store.append_events(lease, pieces(1, 3), extend=LEASE)
+    await bench.store.save_summary(lease, Summary("text", 1))
     await bench.ended(lease)
     return session
 
 
 async def test_rows_of_a_session(dynamodb: Bench) -> None:
     rows = rows_of(dynamodb, await busy_session(dynamodb))
-    assert sorted(sk.partition("#")[0] for sk in rows) == ["hot", "key", "log", "meta", "task"]
+    assert sorted(sk.partition("#")[0] for sk in rows) == [
+        "hot", "key", "log", "meta", "part", "part", "summary", "task",
+    ]  # fmt: skip
 
 
 async def test_all_but_the_hot_record_stay_until_a_day_after_the_last_expiry(dynamodb: Bench) -> None:
@@ -69,7 +76,15 @@ async def test_the_hot_record_stays_a_moment_longer_than_the_session(dynamodb: B
         dynamodb.clock.advance(seconds=10)
         await dynamodb.store.append_events(lease, [], extend=LEASE)
         await check()
+    waiting = await dynamodb.submitted(session)
+    await dynamodb.store.line_up(dynamodb.principal, waiting.id, most=1)
+    await check()
     await dynamodb.ended(lease)
+    await check()
+    dynamodb.clock.advance(seconds=0.5)
+    await dynamodb.store.leave_line(dynamodb.principal, waiting.id, DONE, nonce=nonce())
+    await check()
+    await dynamodb.store.line_up(dynamodb.principal, (await dynamodb.submitted(session)).id, most=1)
     await check()
 
 
@@ -164,9 +179,17 @@ async def test_all_reads_but_the_index_are_consistent(dynamodb: Bench) -> None:
         await store.read_task(who, task.id)
         await store.read_events(who, task.id, after=0)
         await store.read_history(who, session.id, limit=5)
-        await store.check_lease(await dynamodb.claimed(session))
+        lease = await dynamodb.claimed(session)
+        await store.check_lease(lease)
+        await store.save_summary(lease, Summary("text", 2))
+        await store.read_summary(who, session.id)
+        await store.read_owner(session.id)
+        await store.list_unfinished()
+        waiting = await dynamodb.submitted(session)
+        await store.line_up(who, waiting.id, most=1)
+        await store.leave_line(who, waiting.id, DONE, nonce=nonce())
         await store.delete_session(who, session.id)
-    assert len(reads) > 10
+    assert len(reads) > 20
     assert all(reads)
 
 

@@ -70,6 +70,33 @@ async def test_a_flush_below_a_kilobyte_costs_two_units(dynamodb: Bench, text: s
     ]
 
 
+async def test_what_waiting_costs(dynamodb: Bench) -> None:
+    """Whoever has no line pays nothing for it: see the budget."""
+    session = await dynamodb.session()
+    lease = await dynamodb.claimed(session)
+    tasks = [await dynamodb.submitted(session) for _ in range(10)]
+    for task in tasks[1:]:
+        await dynamodb.store.line_up(dynamodb.principal, task.id, most=10)
+        dynamodb.clock.advance(seconds=1)
+    with recorded(dynamodb.store) as writes:
+        await dynamodb.store.line_up(dynamodb.principal, tasks[0].id, most=10)
+    assert [(write.counted, write.reported) for write in writes] == [(3, 3.0)], "the record, and its place in the index"
+    await dynamodb.ended(lease)
+    dynamodb.clock.advance(seconds=1)
+    with recorded(dynamodb.store) as writes:
+        await dynamodb.claim(tasks[1])
+    assert [(write.counted, write.reported) for write in writes] == [(3, 3.0)], "as a claim without a line"
+
+
+async def test_what_overflows_is_paid_for_once(dynamodb: Bench) -> None:
+    """An update is billed by the whole item: what is in it is paid for again, what is beside it is not."""
+    within, beside = await turn(dynamodb, 180_000), await turn(dynamodb, 200_000)
+    assert all(write.counted == write.reported for write in within + beside)
+    assert [write.operation for write in within] == ["PutItem", "UpdateItem", "UpdateItem", "UpdateItem"]
+    assert total(within) == pytest.approx(3 * 180_000 / 1024, rel=0.05)
+    assert total(beside) == pytest.approx(2 * 200_000 / 1024, rel=0.05)
+
+
 async def test_a_renewal_costs_one_unit(dynamodb: Bench) -> None:
     lease = await dynamodb.claimed(await dynamodb.session())
     with recorded(dynamodb.store) as writes:

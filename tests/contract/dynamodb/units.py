@@ -74,7 +74,19 @@ def recorded(store: Store) -> Iterator[list[Write]]:
     client, writes = client_of(store), []
     call = client._make_api_call
 
+    def batch(parameters: dict[str, Any]) -> Any:
+        """Puts of new items, as one write: the engine reports their sum."""
+        [requests] = parameters["RequestItems"].values()
+        answer = call("BatchWriteItem", parameters | {"ReturnConsumedCapacity": "TOTAL"})
+        items = [request["PutRequest"]["Item"] for request in requests]
+        counted = sum(units({}, item) for item in items)
+        reported = sum(consumed["CapacityUnits"] for consumed in answer["ConsumedCapacity"])
+        writes.append(Write("BatchWriteItem", items[0]["sk"]["S"], counted, reported, sum(map(size_of, items))))
+        return answer
+
     def watched(operation: str, parameters: dict[str, Any]) -> Any:
+        if operation == "BatchWriteItem":
+            return batch(parameters)
         if operation not in ("PutItem", "UpdateItem", "DeleteItem"):
             assert operation in ("GetItem", "Query", "BatchGetItem"), operation
             return call(operation, parameters)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
 
 import uvicorn
@@ -13,6 +15,8 @@ from hector.web.server import whole_app
 
 SHUTDOWN_SECONDS = 3
 """How long running turns may go on after Ctrl-C; then they fail, and their streams end by saying so."""
+OPEN_FILES = 20_000
+"""What is asked of the system: an open stream is a file, and a second one where its model is called over HTTP."""
 
 
 def serve_http(services: Services, host: str, port: int) -> None:
@@ -21,8 +25,27 @@ def serve_http(services: Services, host: str, port: int) -> None:
     address = f"http://{host}:{listening.getsockname()[1]}"
     agents, backend = ", ".join(services.agents), services.settings.session_store.backend
     print(f"Serving {agents} at {address} (docs at /docs, sessions in the {backend} store)", flush=True)
+    allow_open_files()
     config = uvicorn.Config(whole_app(services), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
-    _Server(config, services).run(sockets=[listening])
+    server = _Server(config, services)
+    # What is here by now stays. Left to the garbage collector, it would be looked through while all streams wait.
+    gc.collect()
+    gc.freeze()
+    server.run(sockets=[listening])
+
+
+def allow_open_files() -> None:
+    """Many systems start a process with 256 or 1,024 open files, and let it have more if it asks."""
+    try:
+        import resource
+    except ImportError:  # on Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = OPEN_FILES if hard == unlimited else min(OPEN_FILES, hard)
+    if soft != unlimited and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

@@ -128,7 +128,13 @@ def event_data(task_id: str, event: Event) -> dict[str, Any]:
 
 def event_frame(task_id: str, event: Event) -> str:
     """An event as a frame of Server-Sent Events (WHATWG HTML, section 9.2); always the same characters."""
-    return f"id: {event.number}\nevent: {event.kind}\ndata: {_dumps(event_data(task_id, event))}\n\n"
+    if event.kind is EventKind.MESSAGE and event.number > 1:
+        # Nearly all of every log, and made anew for each follower: written out, it takes an eighth of the time.
+        message = f'{{"role":"assistant","parts":[{{"type":"text","text":{_dumps(event.text)}}}]}}'
+        data = f'{{"task_id":{_dumps(task_id)},"message":{message}}}'
+    else:
+        data = _dumps(event_data(task_id, event))
+    return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
 
 
 def _error(error: TaskError | None) -> dict[str, Any]:

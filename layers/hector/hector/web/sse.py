@@ -64,30 +64,48 @@ async def _frames(
 async def or_silence(
     batches: AsyncGenerator[Sequence[Event], None], interval: float, seconds: float | None = None
 ) -> AsyncGenerator[Sequence[Event] | None, None]:
-    """The batches, and None whenever `interval` seconds go by without one; for `seconds` at most."""
-    upcoming: asyncio.Task[Sequence[Event]] | None = None
-    time = asyncio.get_running_loop().time
-    ends_at = math.inf if seconds is None else time() + seconds
+    """The batches, and None whenever `interval` seconds go by without one; for `seconds` at most.
+
+    One task and one timer serve the whole stream: new ones for every token would make it a fifth dearer.
+    """
+    loop = asyncio.get_running_loop()
+    handed_over: asyncio.Queue[Sequence[Event] | Exception | None] = asyncio.Queue(1)
+    quiet_since = loop.time()
+    ends_at = math.inf if seconds is None else quiet_since + seconds
+    timer: asyncio.TimerHandle
+
+    async def hand_over() -> None:
+        try:
+            async for batch in batches:
+                await handed_over.put(batch)
+        except Exception as error:  # noqa: BLE001 - raised where it is read
+            await handed_over.put(error)
+        else:
+            await handed_over.put(())
+
+    def look() -> None:
+        nonlocal timer, quiet_since
+        now = loop.time()
+        if now >= min(quiet_since + interval, ends_at):
+            if handed_over.empty():
+                handed_over.put_nowait(None)
+            quiet_since = now
+        if now < ends_at:
+            timer = loop.call_at(min(quiet_since + interval, ends_at), look)
+
+    timer = loop.call_later(min(interval, ends_at - quiet_since), look)
+    handing_over = asyncio.create_task(hand_over())
     try:
-        while (left := ends_at - time()) > 0:
-            upcoming = upcoming or asyncio.ensure_future(_next(batches))
-            done, _ = await asyncio.wait({upcoming}, timeout=min(interval, left))
-            if not done:
-                yield None
-                continue
-            batch, upcoming = upcoming.result(), None
-            if not batch:
+        while loop.time() < ends_at:
+            batch = await handed_over.get()
+            if isinstance(batch, Exception):
+                raise batch
+            if batch is not None and not batch:
                 return
             yield batch
+            quiet_since = loop.time()
     finally:
-        if upcoming is not None:
-            upcoming.cancel()
-            await asyncio.gather(upcoming, return_exceptions=True)
+        timer.cancel()
+        handing_over.cancel()
+        await asyncio.gather(handing_over, return_exceptions=True)
         await batches.aclose()
-
-
-async def _next(batches: AsyncGenerator[Sequence[Event], None]) -> Sequence[Event]:
-    """The next batch; an empty one at the end (a task must not raise StopAsyncIteration)."""
-    async for batch in batches:
-        return batch
-    return ()

@@ -79,6 +79,11 @@ def _refused(response: dict[str, Any], table: str, operation: str) -> Exception:
             f"There is no DynamoDB table {table!r} in this region and account: deploy the stack, or run "
             "hector store init, or correct session_store.table and session_store.region."
         )
+    if code == "ValidationException" and "index name" in message:
+        return StoreUnavailable(
+            f"{table!r} can be no table's name: give session_store.table 3 to 255 of the characters a-z, A-Z, 0-9, "
+            "'_', '-' and '.'."
+        )
     if code == "ValidationException" and "index" in message:
         return StoreUnavailable(
             f"The DynamoDB table {table!r} is not one of this product's ({message}): deploy the stack."

@@ -32,10 +32,11 @@ _AND_FREE = " AND attribute_not_exists(open_task)"
 
 class Line(Tasks):
     async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
-        await self._task(task_id)
+        await self._task_row(task_id)
         session_id = session_id_of(task_id) or ""
         joining = self._join(principal, task_id, most=most, interrupt=interrupt)
         hot, metadata = await self._with_metadata(session_id, joining)
+        self._remember(hot)
         return items.session_of(hot, metadata, self._now())
 
     async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:

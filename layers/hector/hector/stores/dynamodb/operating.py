@@ -36,10 +36,11 @@ async def check(connection: Connection) -> list[Check]:
         # A worker's credentials need not see the definition: what they may do is worth knowing all the same.
         if code_of(error.__cause__) != "AccessDeniedException":
             return found
-    if any(one.name == "table" and one.ok for one in found) or len(found) == 1:
-        for operation, parameters in _cheap_calls(connection.table):
-            found.append(await _permission(connection, operation, parameters))
-    return found
+    if found is None:
+        missing = f"There is no table {connection.table!r} in this region and account: {_INIT} creates it."
+        return [Check("table", False, missing)]
+    calls = _cheap_calls(connection.table)
+    return found + [await _permission(connection, operation, parameters) for operation, parameters in calls]
 
 
 def _set_up(client: Any, name: str) -> None:
@@ -70,11 +71,11 @@ def _turn_on_ttl(client: Any, name: str) -> None:
             raise
 
 
-def _look_at(client: Any, name: str) -> list[Check]:
+def _look_at(client: Any, name: str) -> list[Check] | None:
+    """What the definition shows; None if there is no such table."""
     table = _described(client, name)
     if table is None:
-        missing = f"There is no table {name!r} in this region and account: {_INIT} creates it, or deploy the stack."
-        return [Check("table", False, missing)]
+        return None
     status = str(table["TableStatus"])
     return [
         Check("table", status in ("ACTIVE", "UPDATING"), f"{table['TableArn']} is {status.lower()}."),

@@ -30,6 +30,7 @@ class Settled(NamedTuple):
 
     last_expiry: Millis
     has_metadata: bool
+    has_line: bool
 
 
 class Sessions:
@@ -143,6 +144,14 @@ class Sessions:
             async for keys in self._table.keys(session_id):
                 await self._table.delete_many(keys)
                 left = left or bool(keys)
+
+    async def erase_gone(self, session_id: str, key: str | None) -> None:
+        """Erase what is left of a session whose hot record was deleted, unless it is there again; `key` as in it."""
+        if await self._table.get(items.hot_key(session_id)) is not None:
+            return
+        if key is not None:
+            await self._free((key, pointers.POINTER), session_id)
+        await self.erase(session_id)
 
     async def _create(self, hot: Row, session: Session) -> Row:
         """The hot record that is there then."""
@@ -259,7 +268,7 @@ class Sessions:
         return settled.last_expiry
 
     def _remember(self, hot: Row) -> Settled:
-        settled = Settled(hot["last_expiry"], "meta" in hot)
+        settled = Settled(hot["last_expiry"], "meta" in hot, bool(hot.get("waiting")))
         remember(self._settled, hot["pk"], settled)
         return settled
 

@@ -61,18 +61,22 @@ class Tasks(Sessions):
         if items.open_task_id(hot) == task_id:
             events = await self._events(task_id, after, limit)
             return LogPage(events, open=True, lost=hot["lease_until"] <= self._now())
-        task, events = await side_by_side(self._task(task_id), self._events(task_id, after, limit))
-        if task.state.terminal:
+        row, events = await side_by_side(self._task_row(task_id), self._events(task_id, after, limit))
+        if TaskState(row["task_state"]).terminal:
             # What a worker that lost its lease had on its way when the task was closed, nobody is shown.
-            events = [event for event in events if event.number <= task.last_event]
+            events = [event for event in events if event.number <= row.get("last_event", 0)]
         return LogPage(events, open=False, lost=False, waiting=task_id in items.waiting_ids(hot))
 
-    async def _task(self, task_id: str) -> Task:
+    async def _task_row(self, task_id: str) -> Row:
         """Raises NotFound."""
         row = await self._table.get(items.task_key(task_id))
         if row is None:
             raise NotFound.task(task_id)
-        [task] = await self._tasks([row])
+        return row
+
+    async def _task(self, task_id: str) -> Task:
+        """Raises NotFound."""
+        [task] = await self._tasks([await self._task_row(task_id)])
         return task
 
     async def _tasks(self, rows: list[Row]) -> list[Task]:

@@ -189,7 +189,9 @@ class Turns(Sessions):
     ) -> Row:
         """The hot record with the lease taken. Only a takeover takes more than one write."""
         key, owner, (polite, rude) = items.hot_key(session_id), items.owner_key(principal), items.line_entries(task_id)
-        condition = _FREE
+        # A guess: what is met instead says better.
+        settled = self._settled.get(session_id)
+        condition = _NEXT if settled and settled.has_line else _FREE
         while True:
             now = self._now()
             try:

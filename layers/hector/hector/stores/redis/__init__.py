@@ -7,7 +7,7 @@
     {<session>}:turns           a sorted set: those that ended, by the number of their turn
     {<session>}:keys            a hash: idempotency keys, and the tasks that they stand for
     {<session>}:staged          a hash: the summary of turns whose session is not created yet
-    {<session>}:wake            a stream of one entry: a task's state has changed
+    {<session>}:wake            a stream of one entry, for a minute: a task's state has changed
 
     owner:<hash>                a sorted set: a principal's sessions by their last activity
     key:<hash>                  a session's idempotency key, and the session that it stands for

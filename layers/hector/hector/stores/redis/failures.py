@@ -27,6 +27,8 @@ def passes(error: Exception, place: Place) -> bool:
         return place.cluster
     if type(error).__name__ == "RedisClusterException":
         return "cluster mode" not in message.lower()
+    if "non local key" in message:  # of a listing, while its slot is being moved
+        return place.cluster
     return type(error).__name__ in _CLASSES or message.startswith(_PASSING) or isinstance(error, OSError)
 
 
@@ -47,10 +49,12 @@ def translated(error: Exception, place: Place) -> StoreUnavailable:
         case "RedisClusterException" if "cluster mode" in message.lower():
             return StoreUnavailable(f"{place.shown} is no cluster: take cluster=true out of {SETTING}.")
         case "OutOfMemoryError":
-            return StoreUnavailable(f"{place.shown} is full: raise its maxmemory, or let `hector store sweep` run.")
+            return StoreUnavailable(
+                f"{place.shown} is full: raise its maxmemory, or shorten sessions.ttl and sessions.max_age."
+            )
         case "ReadOnlyError":
             return StoreUnavailable(f"{place.shown} is a replica that takes no writes: name the primary in {SETTING}.")
-    if message.startswith(("NOAUTH", "WRONGPASS")):
+    if message.startswith(("NOAUTH", "WRONGPASS")) or "unauthenticated" in message:
         return StoreUnavailable(f"{place.shown} asks for a user and password: put them into the URL in {SETTING}.")
     if message.startswith("MISCONF"):
         return StoreUnavailable(f"{place.shown} takes no writes because it cannot save to its disk: see its log.")

@@ -225,6 +225,11 @@ class Keys:
     def hot(self, session_id: str) -> str:
         return f"{self._prefix}:{{{session_id}}}"
 
+    def parts(self, session_id: str, suffix: str, names: Sequence[str]) -> list[str]:
+        """What lies beside a session's hot record: `task` and `log` are those of one task."""
+        hot = self.hot(session_id)
+        return [f"{hot}:{name}:{suffix}" if name in ("task", "log") else f"{hot}:{name}" for name in names]
+
     def log(self, task_id: str) -> str:
         session_id, _, suffix = task_id.rpartition("-")
         return f"{self.hot(session_id)}:log:{suffix}"

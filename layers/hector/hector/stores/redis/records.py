@@ -12,6 +12,7 @@ from hector.stores.redis import items
 from hector.stores.redis.connection import Connection
 from hector.stores.redis.encoding import encoded_principal
 from hector.stores.redis.items import Fields, Keys, Reply
+from hector.stores.redis.scripts import PARTS
 
 SETTLED: Millis = 60_000
 """An entry of a listing without its session is dropped after so long: before, the session may be about to come."""
@@ -24,10 +25,19 @@ class Records:
         self._now = clock
 
     async def _run(
-        self, script: str, session_id: str, now: Millis, *args: str | int, task_id: str = "", also: Sequence[str] = ()
+        self,
+        script: str,
+        session_id: str,
+        now: Millis,
+        *args: str | int,
+        task_id: str = "",
+        suffix: str = "",
+        also: Sequence[str] = (),
     ) -> Reply:
         """What a script on a session has answered. Raises what it refused for; `task_id` is what was asked for."""
-        status, *answer = await self._connection.run(script, [self._keys.hot(session_id), *also], now, *args)
+        parts = self._keys.parts(session_id, suffix or items.suffix_of(task_id), PARTS.get(script, ()))
+        keys = [self._keys.hot(session_id), *also, *parts]
+        status, *answer = await self._connection.run(script, keys, now, *args)
         match status:
             case "ok":
                 return answer
@@ -50,14 +60,14 @@ class Records:
         return [status, *answer]
 
     async def _run_on_task(
-        self, script: str, principal: Principal, task_id: str, *args: str | int, also: Sequence[str] = ()
+        self, script: str, principal: Principal, task_id: str, *args: str | int
     ) -> tuple[str, Reply]:
         """The session, and what a script on one of its tasks has answered. Raises NotFound."""
         session_id = session_id_of(task_id)
         if session_id is None:
             raise NotFound.task(task_id)
         owner, suffix = encoded_principal(principal), items.suffix_of(task_id)
-        answer = await self._run(script, session_id, self._now(), owner, suffix, *args, task_id=task_id, also=also)
+        answer = await self._run(script, session_id, self._now(), owner, suffix, *args, task_id=task_id)
         return session_id, answer
 
     async def _run_held(

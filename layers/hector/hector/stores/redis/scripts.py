@@ -9,6 +9,26 @@ from typing import NamedTuple
 
 from hector.stores.redis.items import FIELDS, NUMBERS
 
+PARTS: dict[str, tuple[str, ...]] = {
+    "append": ("log",),
+    "commit": ("task", "turns"),
+    "create": ("tasks", "staged"),
+    "delete": ("wake",),
+    "discard": ("task", "tasks", "keys"),
+    "erase": ("tasks", "staged"),
+    "events": ("task", "log", "wake"),
+    "history": ("turns",),
+    "leave": ("task", "wake"),
+    "line_up": ("task",),
+    "release": ("task", "log", "wake"),
+    "stage": ("task", "log", "tasks", "turns"),
+    "stage_summary": ("staged",),
+    "submit": ("task", "tasks", "keys"),
+    "task": ("task",),
+    "tasks": ("tasks",),
+}
+"""What a script on a session touches beside the hot record; tasks that it finds in a listing come on top of that."""
+
 _FOLDER = Path(__file__).parent / "lua"
 
 

@@ -74,7 +74,9 @@ class Sessions(Records):
         for turn in turns:
             suffix, fields = items.suffix_of(turn.task.id), items.flat(items.ended_fields(turn.task))
             log = items.entries_of(turn.events)
-            await self._run("stage", session.id, self._now(), suffix, turn.task.turn, len(fields), *fields, *log)
+            await self._run(
+                "stage", session.id, self._now(), suffix, turn.task.turn, len(fields), *fields, *log, suffix=suffix
+            )
         if summary is not None:
             await self._run("stage_summary", session.id, self._now(), summary.text, summary.through)
 

@@ -21,7 +21,9 @@ class Turns(Records):
         key = items.hashed(idempotency.key) if idempotency else ""
         fingerprint = idempotency.fingerprint if idempotency else ""
         fields, suffix = items.flat(items.task_fields(task, nonce)), items.suffix_of(task.id)
-        answer = await self._run("submit", task.session_id, self._now(), suffix, key, fingerprint, *fields)
+        answer = await self._run(
+            "submit", task.session_id, self._now(), suffix, key, fingerprint, *fields, suffix=suffix
+        )
         if answer == ["reused"]:
             assert idempotency is not None
             raise IdempotencyKeyReused.key(idempotency.key)
@@ -30,7 +32,8 @@ class Turns(Records):
         return Submitted(items.task_of(task.session_id, suffix, found), created=found["nonce"] == nonce)
 
     async def discard(self, task: Task, *, nonce: str) -> None:
-        await self._run("discard", task.session_id, self._now(), items.suffix_of(task.id), nonce)
+        suffix = items.suffix_of(task.id)
+        await self._run("discard", task.session_id, self._now(), suffix, nonce, suffix=suffix)
 
     async def claim(
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
@@ -40,7 +43,7 @@ class Turns(Records):
         now, owner, suffix = self._now(), encoded_principal(principal), items.suffix_of(task_id)
         claiming = self._run(
             "claim", session_id, now, owner, suffix, lease, nonce, "1" if takeover else "",
-            also=self._listings(principal),
+            also=self._listings(principal, session_id),
         )  # fmt: skip
         return items.lease_of(session_id, await self._active(principal, session_id, now, claiming), now)
 
@@ -51,7 +54,7 @@ class Turns(Records):
         owner, suffix = encoded_principal(principal), items.suffix_of(task_id)
         lining_up = self._run(
             "line_up", session_id, now, owner, suffix, most, "!" if interrupt else "",
-            task_id=task_id, also=self._listings(principal),
+            task_id=task_id, also=self._listings(principal, session_id),
         )  # fmt: skip
         return items.session_of(session_id, await self._active(principal, session_id, now, lining_up), now)
 
@@ -75,18 +78,21 @@ class Turns(Records):
         return items.task_of(lease.session.id, items.suffix_of(lease.task_id), values)
 
     async def release(self, lease: Lease) -> None:
-        listed = [] if self._connection.place.cluster else [self._keys.active]
+        cluster = self._connection.place.cluster
+        listing = self._keys.hot(lease.session.id) if cluster else self._keys.active
         with suppress(LeaseLost):
-            line, activity = await self._run_held("release", lease, self._now(), also=listed)
-            if not listed and not line:
+            line, activity = await self._run_held("release", lease, self._now(), also=[listing])
+            if cluster and not line:
                 await self._unlist(self._keys.active, [lease.session.id], int(activity))
 
     async def save_summary(self, lease: Lease, summary: Summary) -> None:
         await self._run_held("summarise", lease, self._now(), summary.text, summary.through)
 
-    def _listings(self, principal: Principal) -> list[str]:
-        """The listings that a script about activity can reach."""
-        return [] if self._connection.place.cluster else [self._keys.owner(principal), self._keys.active]
+    def _listings(self, principal: Principal, session_id: str) -> list[str]:
+        """The listings that a script about activity can reach; in a cluster none, and the hot record instead."""
+        if self._connection.place.cluster:
+            return [self._keys.hot(session_id)] * 2
+        return [self._keys.owner(principal), self._keys.active]
 
     async def _active(
         self, principal: Principal, session_id: str, now: Millis, running: Coroutine[Any, Any, Reply]

@@ -16,7 +16,7 @@ from hector.stores.sql.schema import HEAD, version_of
 from hector.stores.sql.tables import metadata
 from hector.stores.sql.urls import file_of, shown
 
-_OLDEST_SQLITE = (3, 35)
+_OLDEST_SQLITE = (3, 24)
 _OLDEST_POSTGRESQL = 120_000
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -49,7 +49,7 @@ def _of_sqlite(connection: Connection) -> list[Check]:
     version = f"SQLite {sqlite3.sqlite_version}"
     mode = connection.execute(text("PRAGMA journal_mode")).scalar()
     return [
-        Check("version", sqlite3.sqlite_version_info >= _OLDEST_SQLITE, f"{version}; 3.35 or newer is needed"),
+        Check("version", sqlite3.sqlite_version_info >= _OLDEST_SQLITE, f"{version}; 3.24 or newer is needed"),
         Check("journal mode", mode == "wal", f"{mode}; it has to be wal, which a network file system does not offer"),
         _schema(connection),
     ]

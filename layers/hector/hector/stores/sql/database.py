@@ -84,14 +84,12 @@ class Database:
 
         async def attempt() -> T:
             line = _Line()
-            cutting = None
-            if not self.on_sqlite:
-                cutting = asyncio.get_running_loop().call_later(ANSWER_SECONDS, line.cut)
+            watching = None if self.on_sqlite else _Watch(line)
             try:
                 return await self._in_thread(threads, lambda: transaction(work, line))
             finally:
-                if cutting:
-                    cutting.cancel()
+                if watching:
+                    watching.cancel()
 
         return await self._try(attempt)
 
@@ -136,17 +134,25 @@ class _Line:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._descriptor: int | None = None
+        self._until = float("inf")
 
     @contextlib.contextmanager
     def to(self, connection: Connection) -> Iterator[None]:
         driver = connection.connection.driver_connection
         with self._lock:
-            self._descriptor = driver.fileno() if driver is not None and hasattr(driver, "fileno") else None
+            # A SQLite connection has none; one that is found closed is about to be replaced.
+            self._descriptor = driver.fileno() if driver and getattr(driver, "closed", True) is False else None
+            self._until = time.monotonic() + ANSWER_SECONDS
         try:
             yield
         finally:
             with self._lock:
                 self._descriptor = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it has to have an answer; as long as it waits for a thread, no time passes."""
+        return min(self._until - time.monotonic(), ANSWER_SECONDS)
 
     def cut(self) -> None:
         """Whoever waits for an answer on it learns at once that none will come."""
@@ -154,3 +160,21 @@ class _Line:
             if self._descriptor is not None:
                 with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as line:
                     line.shutdown(socket.SHUT_RDWR)
+
+
+class _Watch:
+    """Cuts a line on which no answer comes."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_later(ANSWER_SECONDS, self._look)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        if self._line.seconds_left <= 0:
+            self._line.cut()
+        else:
+            self._handle = self._loop.call_later(self._line.seconds_left, self._look)

@@ -97,6 +97,8 @@ def _postgresql(url: URL) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "hector",
+            # Statements that are prepared bind a client to one connection of a pooler, and are hardly faster.
+            "prepare_threshold": None,
             "tcp_user_timeout": "5000",
             **_KEEPALIVE,
         },

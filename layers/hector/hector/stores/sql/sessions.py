@@ -44,7 +44,7 @@ class Sessions:
             _put(connection, session)
             if idempotency and not insert_new(connection, keys, _key(session, idempotency)):
                 raise _Overtaken
-            hot = _hot(connection, session.id)
+            hot = read_hot(connection, session.id)
             assert hot is not None
             return hot.seen(self._now())
 
@@ -150,7 +150,7 @@ class Sessions:
         found = connection.execute(select(keys).where(*place).with_for_update()).first()
         if found is None:
             return None
-        hot = _hot(connection, found.session_id)
+        hot = read_hot(connection, found.session_id)
         if hot is None or hot.session.expires_at <= self._now():
             connection.execute(delete(keys).where(*place))
             return None
@@ -160,7 +160,7 @@ class Sessions:
 
     def _session(self, connection: Connection, principal: Principal, session_id: str, *, lock: bool = False) -> Hot:
         """A session that is alive and the principal's. Raises NotFound."""
-        hot = _hot(connection, session_id, lock=lock) if is_id(session_id) else None
+        hot = read_hot(connection, session_id, lock=lock) if is_id(session_id) else None
         if hot is None or hot.session.principal != principal or hot.session.expires_at <= self._now():
             raise NotFound.session(session_id)
         return hot
@@ -175,7 +175,7 @@ class Sessions:
 
     def _held(self, connection: Connection, lease: Lease, *, lock: bool = True) -> Hot:
         """The record whose lease this is. Raises LeaseLost."""
-        hot = _hot(connection, lease.session.id, lock=lock)
+        hot = read_hot(connection, lease.session.id, lock=lock)
         if hot is None:
             raise lost(lease)
         hot.check_held(lease, self._now())
@@ -190,7 +190,7 @@ def save(connection: Connection, hot: Hot, **changed: Any) -> None:
     connection.execute(update(sessions).where(sessions.c.id == hot.session.id).values(**hot_values(hot), **changed))
 
 
-def _hot(connection: Connection, session_id: str, *, lock: bool = False) -> Hot | None:
+def read_hot(connection: Connection, session_id: str, *, lock: bool = False) -> Hot | None:
     query = select(sessions).where(sessions.c.id == session_id, ~sessions.c.staged)
     # Not so strong that it would keep others from submitting tasks of this session.
     row = connection.execute(query.with_for_update(key_share=True) if lock else query).first()

@@ -14,7 +14,7 @@ from hector.errors import IdempotencyKeyReused, LeaseLost, NotFound, TaskClosed
 from hector.model import Event, Millis, Principal, Summary, Task, TaskState, session_id_of
 from hector.stores.base import Idempotency, Lease, Outcome, Submitted
 from hector.stores.sql.rows import digest, log_values, summary_values, task_of, task_values
-from hector.stores.sql.sessions import Sessions, save
+from hector.stores.sql.sessions import Sessions, read_hot, save
 from hector.stores.sql.statements import end_task, insert_new, insert_or, of_task, task_row
 from hector.stores.sql.tables import events, keys, sessions, summaries, tasks
 
@@ -35,16 +35,19 @@ class Turns(Sessions):
 
     async def discard(self, task: Task, *, nonce: str) -> None:
         def take_back(connection: Connection) -> None:
-            session = select(sessions.c.open_task).where(sessions.c.id == task.session_id)
-            found = connection.execute(session.with_for_update(key_share=True)).first()
-            if found is None or found.open_task == task.id:
+            hot = read_hot(connection, task.session_id, lock=True)
+            if hot is None or hot.open_task == task.id:
                 return
             gone = delete(tasks).where(
                 *of_task(task.id), tasks.c.nonce == nonce, tasks.c.state == TaskState.SUBMITTED.value
             )
-            if connection.execute(gone).rowcount:
-                pointer = (keys.c.scope == task.session_id, keys.c.task_id == task.id)
-                connection.execute(delete(keys).where(*pointer))
+            if not connection.execute(gone).rowcount:
+                return
+            pointer = (keys.c.scope == task.session_id, keys.c.task_id == task.id)
+            connection.execute(delete(keys).where(*pointer))
+            if task.id in hot.waiting:
+                hot.waiting.remove(task.id)
+                save(connection, hot)
 
         await self._database.write(take_back)
 

@@ -32,6 +32,7 @@ PROPERTIES = (
     "ownership",
     "expiry",
     "sweeping",
+    "sizes",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in PROPERTIES))
 

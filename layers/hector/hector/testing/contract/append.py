@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hector.errors import LeaseLost, NotFound
-from hector.model import Event, EventKind, TaskError, TaskState
+from hector.model import Event, EventKind, StopReason, TaskError, TaskState
 from hector.testing.bench import LEASE, MAX_AGE, Bench, done, nonce, pieces
 
 EVERY_KIND = [
@@ -19,6 +19,7 @@ EVERY_KIND = [
     Event(6, EventKind.STATUS, fraction=0.0),
     Event(7, EventKind.MESSAGE, "long " * 10_000),
     Event(8, EventKind.MESSAGE, '["not", "a", "list"]'),
+    Event(9, EventKind.STATUS, state=TaskState.COMPLETED, stop_reason=StopReason.CONTEXT_WINDOW),
 ]
 
 
@@ -42,6 +43,18 @@ async def test_the_same_batch_again_changes_nothing(bench: Bench) -> None:
     await bench.store.append_events(lease, pieces(4, 5), extend=LEASE)
     await bench.store.append_events(lease, pieces(4, 5), extend=LEASE)
     assert await bench.numbers(lease.task_id) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("more", [0, 1, 200])
+async def test_a_batch_whose_answer_was_lost_may_have_grown_when_it_comes_again(bench: Bench, more: int) -> None:
+    """The worker goes on meanwhile, and sends all that it does not know to be written."""
+    lease = await bench.claimed(await bench.session())
+    await bench.store.append_events(lease, pieces(1, 3), extend=LEASE)
+    await bench.store.append_events(lease, pieces(4, 6), extend=LEASE)
+    await bench.store.append_events(lease, pieces(4, 6 + more), extend=LEASE)
+    await bench.store.append_events(lease, pieces(7 + more, 8 + more), extend=LEASE)
+    page = await bench.another().read_events(bench.principal, lease.task_id, after=0)
+    assert page.events == pieces(1, 8 + more)
 
 
 @pytest.mark.parametrize("events", [[], pieces(1, 1)])

@@ -12,6 +12,7 @@ from hector.testing.bench import DONE, LEASE, Bench, done, nonce, pieces
 OUTCOMES = [
     Outcome(TaskState.COMPLETED, 7, Message.of(Role.AGENT, "zwölf 🥊\n"), Usage(12, 34)),
     Outcome(TaskState.FAILED, 0, error=TaskError("agent_error", "It »failed«.")),
+    Outcome(TaskState.FAILED, 0, Message.of(Role.AGENT, "\0 \u2028"), error=TaskError("a\0", "\0")),
     Outcome(TaskState.CANCELED, 3, Message(Role.AGENT, (Part("half"), Part("{}", "application/json")))),
     Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, ""), Usage(0, 0)),
     Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, "long " * 20_000)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from hector.stores.base import LogPage
 from hector.testing.bench import LEASE, Bench, done, nonce, pieces
 
 
@@ -87,6 +89,55 @@ async def test_the_log_stays_when_the_turn_has_ended(bench: Bench) -> None:
     await bench.turn(session)
     page = await bench.store.read_events(bench.principal, lease.task_id, after=1)
     assert (page.events, page.open, page.lost) == (pieces(2, 3), False, False)
+
+
+async def test_nobody_waits_for_what_is_there_or_can_never_come(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    lease = await bench.store.append_events(lease, pieces(1, 2), extend=LEASE)
+
+    async def read(after: int) -> LogPage:
+        async with asyncio.timeout(20):
+            return await bench.store.read_events(bench.principal, lease.task_id, after=after, wait=60_000)
+
+    assert (await read(1)).events == pieces(2, 2)
+    bench.clock.now = lease.until
+    assert (await read(2)).lost
+    lease = await bench.claim(await bench.store.read_task(bench.principal, lease.task_id))
+    await bench.ended(lease, done(2))
+    assert (await read(1)).events == pieces(2, 2)
+    page = await read(2)
+    assert (page.events, page.open) == ([], False)
+
+
+async def test_a_wait_hears_of_events_and_of_the_end_or_does_not_take_place(bench: Bench) -> None:
+    """A store that can be told waits until then; the others answer at once, and are asked again."""
+    lease = await bench.claimed(await bench.session())
+    reader, seen = bench.another(), list[int]()
+
+    async def follow() -> None:
+        while True:
+            page = await reader.read_events(bench.principal, lease.task_id, after=len(seen), wait=60_000)
+            seen.extend(event.number for event in page.events)
+            if not page.open:
+                return
+            await asyncio.sleep(0.01)
+
+    following = asyncio.create_task(follow())
+    for number in (1, 2, 3):
+        await asyncio.sleep(0.05)
+        await bench.store.append_events(lease, pieces(number, number), extend=LEASE)
+    await asyncio.sleep(0.05)
+    await bench.ended(lease, done(3))
+    async with asyncio.timeout(20):
+        await following
+    assert seen == [1, 2, 3]
+
+
+async def test_a_wait_is_no_longer_than_was_asked_for(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    async with asyncio.timeout(20):
+        page = await bench.store.read_events(bench.principal, lease.task_id, after=0, wait=200)
+    assert (page.events, page.open, page.lost) == ([], True, False)
 
 
 async def test_reads_beyond_one_page_of_the_engine(bench: Bench) -> None:

@@ -263,6 +263,16 @@ async def test_a_line_keeps_its_session_from_idling_away(bench: Bench) -> None:
         await waiting(bench, session)
 
 
+async def test_a_task_that_nobody_submitted_has_no_line(bench: Bench) -> None:
+    session = await bench.session()
+    task = bench.task(session)
+    with pytest.raises(NotFound):
+        await bench.store.line_up(bench.principal, task.id, most=MOST)
+    with pytest.raises(NotFound):
+        await bench.store.leave_line(bench.principal, task.id, GAVE_UP, nonce=nonce())
+    assert await waiting(bench, session) == ()
+
+
 async def test_lines_are_their_owners(bench: Bench) -> None:
     session = await bench.session()
     task = await lined_up(bench, session)

@@ -14,7 +14,9 @@ from hector.testing.bench import TTL, Bench
 LARGE = {"notes": ["å" * 1000] * 50}
 
 
-@pytest.mark.parametrize("metadata", [{}, {"ключ": "値 🎈", "": None, "n": [1, 2.5, {"deep": True}]}, LARGE])
+@pytest.mark.parametrize(
+    "metadata", [{}, {"\0": "a\0b"}, {"ключ": "値 🎈", "": None, "n": [1, 2.5, {"deep": True}]}, LARGE]
+)
 async def test_reads_back_every_field(bench: Bench, metadata: dict[str, Any]) -> None:
     session = await bench.session(metadata=metadata, agent_id="agent-ä")
     assert await bench.store.read_session(bench.principal, session.id) == session
@@ -36,7 +38,8 @@ async def test_unknown_session(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "principal", [Principal("", ""), Principal('quote"and,comma', "\\"), Principal("ä" * 200, "tenant")]
+    "principal",
+    [Principal("", ""), Principal("\0", "a\0b"), Principal('quote"and,comma', "\\"), Principal("ä" * 200, "tenant")],
 )
 async def test_any_name_can_own_a_session(bench: Bench, principal: Principal) -> None:
     bench.principal = principal
@@ -119,7 +122,8 @@ async def test_lists_by_agent(bench: Bench) -> None:
     assert [session.agent_id for session in rest.items] == ["a"]
     assert rest.items != page.items
     assert rest.next_cursor is None
-    assert (await bench.store.list_sessions(bench.principal, agent_id="c")).items == []
+    for nobody in ("c", "", "\0", "a\0", "ä" * 5000):
+        assert (await bench.store.list_sessions(bench.principal, agent_id=nobody)).items == []
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "²", "1.", "000000000000001", "000000000000001.ä", "9" * 5000])

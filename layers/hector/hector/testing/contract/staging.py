@@ -11,6 +11,7 @@ from hector.model import (
     Message,
     Role,
     Session,
+    StopReason,
     Summary,
     Task,
     TaskError,
@@ -36,6 +37,7 @@ def ended(session: Session, turn: int) -> StagedTurn:
         output=Message.of(Role.AGENT, "piece 1 "),
         usage=Usage(1, 2),
         error=TaskError("code", "message") if turn == 2 else None,
+        stop_reason=StopReason.MAX_TOKENS if turn == 3 else None,
         turn=turn,
         last_event=1,
     )

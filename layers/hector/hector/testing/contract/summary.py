@@ -13,7 +13,7 @@ async def test_the_newest_summary_is_kept(bench: Bench) -> None:
     session = await bench.session()
     assert await bench.store.read_summary(bench.principal, session.id) is None
     lease = await bench.claimed(session)
-    for summary in (Summary("Über Züge 🚂\n", 3), Summary("About trains and planes.", 7)):
+    for summary in (Summary("Über Züge 🚂\n\0", 3), Summary("About trains and planes.", 7)):
         await bench.store.save_summary(lease, summary)
         assert await bench.store.read_summary(bench.principal, session.id) == summary
     assert (await bench.ended(lease)).turn == 1

@@ -1,8 +1,9 @@
 -- What the scripts share; this comes before each of them. KEYS[1] is a session's hot record, whose name begins the names
 -- of everything else of the session; ARGV[1] is now. FIELDS and NUMBERS, the hot record's, come from items.py.
--- Nothing is written before a script is sure: a script is not undone when it fails.
+-- Nothing is written before a script is sure: a script is not undone when it fails. What it looks at is among KEYS, so
+-- that a cluster in which the slot is being moved refuses the whole of it (TRYAGAIN), and no key seems to be missing.
 local base, now = KEYS[1], tonumber(ARGV[1])
-local GRACE, DAY, TOMBSTONE = 60000, 86400000, 5000
+local MINUTE, DAY = 60000, 86400000
 
 local function text(number)
   return string.format('%.0f', number)
@@ -51,7 +52,7 @@ local function rest(hot, key)
 end
 
 local function keep_rest(hot)
-  for _, part in ipairs({':tasks', ':turns', ':keys', ':wake'}) do rest(hot, base .. part) end
+  for _, part in ipairs({':tasks', ':turns', ':keys'}) do rest(hot, base .. part) end
   for _, suffix in ipairs(redis.call('ZRANGE', base .. ':tasks', 0, -1)) do
     rest(hot, task_key(suffix))
     rest(hot, log_key(suffix))
@@ -60,7 +61,7 @@ end
 
 -- The hot record goes first. A turn that runs on for a day beyond the last expiry takes the rest along.
 local function keep_hot(hot)
-  local last = expires_at(hot) + GRACE
+  local last = expires_at(hot) + MINUTE
   if last > hot.kept then
     hot.kept = last + DAY
     save(hot, 'kept')
@@ -78,11 +79,11 @@ local function list(key, id, activity, last_expiry)
   if redis.call('PEXPIRE', key, left, 'NX') == 0 then redis.call('PEXPIRE', key, left, 'GT') end
 end
 
--- Activity: seen in the listings, too, where they can be reached from here (not in a cluster).
+-- Activity: seen in the listings KEYS[2] and KEYS[3], too. In a cluster they are elsewhere: there, KEYS[2] is base.
 local function act(hot)
   hot.activity = now
   slide(hot)
-  if KEYS[3] then
+  if KEYS[2] ~= base then
     list(KEYS[2], session_id(), now, hot.last_expiry)
     list(KEYS[3], session_id(), now, hot.last_expiry)
   end
@@ -107,10 +108,36 @@ local function place(line, suffix)
   end
 end
 
--- Tells those who block on the session that a task's state has changed.
-local function wake(hot, suffix)
+local function leave_line(hot, suffix)
+  local line = waiting(hot)
+  local found = place(line, suffix)
+  if not found then return end
+  table.remove(line, found)
+  set_line(hot, line)
+  save(hot, 'line')
+end
+
+-- Tells those who block on the session that a task's state has changed. Nobody blocks for longer than this is kept; it
+-- is kept when the session is deleted, too.
+local function wake(suffix)
   redis.call('XADD', base .. ':wake', 'MAXLEN', '1', '*', 't', suffix)
-  rest(hot, base .. ':wake')
+  redis.call('PEXPIRE', base .. ':wake', MINUTE)
+end
+
+-- While it grows, a stream takes 4 KB at least; its copy takes what it needs.
+local function shrink(log)
+  if redis.call('COPY', log, log .. ':copy', 'REPLACE') == 1 then redis.call('RENAME', log .. ':copy', log) end
+end
+
+-- The tasks of a listing. One that is not there has just been moved to another node of a cluster: all are asked again.
+local function tasks_of(suffixes)
+  local found = {}
+  for index, suffix in ipairs(suffixes) do
+    local values = redis.call('HGETALL', task_key(suffix))
+    if #values == 0 then return nil, redis.error_reply('TRYAGAIN a task is being moved') end
+    found[index] = {suffix, values}
+  end
+  return found
 end
 
 local function terminal(state) return state ~= 'submitted' and state ~= 'working' end

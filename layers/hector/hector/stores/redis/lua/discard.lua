@@ -4,6 +4,7 @@ local found = redis.call('HMGET', task_key(suffix), 'nonce', 'state')
 if not hot or found[1] ~= ARGV[3] or found[2] ~= 'submitted' or hot.open == suffix then return {'ok'} end
 redis.call('DEL', task_key(suffix))
 redis.call('ZREM', base .. ':tasks', suffix)
+leave_line(hot, suffix)
 local keys = redis.call('HGETALL', base .. ':keys')
 for index = 1, #keys, 2 do
   if string.sub(keys[index + 1], 1, 19) == suffix then redis.call('HDEL', base .. ':keys', keys[index]) end

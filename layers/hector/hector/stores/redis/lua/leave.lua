@@ -11,13 +11,7 @@ if hot.open == suffix then
   end
 else
   if not terminal(state) then redis.call('HSET', task, 'nonce', nonce, unpack(ARGV, 6)) end
-  local line = waiting(hot)
-  local found = place(line, suffix)
-  if found then
-    table.remove(line, found)
-    set_line(hot, line)
-    save(hot, 'line')
-  end
-  wake(hot, suffix)
+  leave_line(hot, suffix)
+  wake(suffix)
 end
 return {'ok', hot.open, redis.call('HGETALL', task)}

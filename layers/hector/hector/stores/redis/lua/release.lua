@@ -1,11 +1,12 @@
--- fence, suffix. KEYS[2], where it can be reached from here: the sessions in which somebody is at work, or waits.
+-- fence, suffix. KEYS[2]: the sessions in which somebody is at work, or waits; in a cluster, where that is elsewhere, base.
 local hot, suffix = read_hot(), ARGV[3]
 if not held(hot, ARGV[2], suffix) then return {'lost'} end
+shrink(log_key(suffix))
 hot.open, hot.lease_until = '', 0
 hot.turns = tonumber(redis.call('HGET', task_key(suffix), 'turn') or '') or hot.turns
 slide(hot)
 save(hot, 'open', 'lease_until', 'turns', 'idle_until')
 keep_hot(hot)
-wake(hot, suffix)
-if KEYS[2] and hot.line == '' then redis.call('ZREM', KEYS[2], session_id()) end
+wake(suffix)
+if KEYS[2] ~= base and hot.line == '' then redis.call('ZREM', KEYS[2], session_id()) end
 return {'ok', hot.line, text(hot.activity)}

@@ -12,6 +12,7 @@ if key ~= '' then
     return {'reused'}
   else
     suffix = string.sub(known, 1, 19)
+    if redis.call('EXISTS', task_key(suffix)) == 0 then return redis.error_reply('TRYAGAIN a task is being moved') end
   end
 end
 local task = task_key(suffix)

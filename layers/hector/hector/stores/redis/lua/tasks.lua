@@ -4,8 +4,5 @@ if not mine(hot, ARGV[2]) then return {'gone'} end
 local range = {base .. ':tasks', ARGV[3], ARGV[4], 'BYLEX'}
 if ARGV[6] == 'REV' then range[5] = 'REV' end
 for _, word in ipairs({'LIMIT', 0, ARGV[5]}) do range[#range + 1] = word end
-local found = {}
-for index, suffix in ipairs(redis.call('ZRANGE', unpack(range))) do
-  found[index] = {suffix, redis.call('HGETALL', task_key(suffix))}
-end
-return {'ok', hot.open, found}
+local found, moved = tasks_of(redis.call('ZRANGE', unpack(range)))
+return moved or {'ok', hot.open, found}
