@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable
+from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable, TaskClosed
 from hector.model import (
     Event,
     Message,
@@ -327,8 +327,8 @@ class Beside(RuleBasedStateMachine):
 
     def _claim(self, task: Task, lease: int, takeover: bool, nonce: str) -> None:
         taken: list[Lease] = []
-        if self._has_said(task.id) and not self._is_open(task.id):
-            return  # an ended turn is not begun again
+        if self._log(task.id) and not self._is_open(task.id) and task.id not in self._committed:
+            return  # who has said something commits, or is taken over
 
         async def call(store: Store) -> Any:
             got = await store.claim(
@@ -355,8 +355,8 @@ class Beside(RuleBasedStateMachine):
         self._both(lambda store: store.read_session(self._owner, session_id))
 
     def _compare_task(self, task_id: str) -> None:
-        self._both(lambda store: store.read_task(self._owner, task_id))
-        self._both(lambda store: store.read_events(self._owner, task_id, after=0))
+        if isinstance(self._both(lambda store: store.read_task(self._owner, task_id)), Task):
+            self._both(lambda store: store.read_events(self._owner, task_id, after=0))
 
     def _both(self, call: Call, *, gone: bool = False, brief: bool = False) -> Any:
         expected = self._run(_outcome(call(self._reference)))
@@ -440,6 +440,8 @@ def _comparable(result: Any, gone: bool, brief: bool) -> Any:
             return type(result).__name__, result.task_id
         case LeaseLost() | NotFound() if gone:
             return "gone"
+        case LeaseLost() | TaskClosed():
+            return "refused"  # who has lost its lease on a task that has ended may be told either
         case HectorError():
             return type(result).__name__, getattr(result, "task_id", None)
         case Lease() if brief:
