@@ -56,6 +56,9 @@ lock: $(VENV)/.dev ## pin the dependencies anew, in lock files without URLs
 	$(COMPILE) -c requirements/dev.lock pyproject.toml requirements/build.in -o requirements/run.lock
 	$(COMPILE) -c requirements/dev.lock layers/hector/requirements.in -o layers/hector/requirements.txt
 	$(COMPILE) -c requirements/dev.lock layers/response_streaming/requirements.in -o layers/response_streaming/requirements.txt
+	$(COMPILE) -c requirements/dev.lock layers/hector/extras/anthropic.in -o layers/hector/extras/anthropic.txt
+	$(COMPILE) -c requirements/dev.lock layers/hector/extras/redis.in -o layers/hector/extras/redis.txt
+	$(COMPILE) -c requirements/dev.lock layers/authorizer/requirements.in -o layers/authorizer/requirements.txt
 	$(COMPILE) requirements/sam.in -o requirements/sam.lock
 	$(COMPILE) requirements/model.in -o requirements/model.lock
 	$(COMPILE) requirements/frameworks.in -o requirements/frameworks.lock

@@ -3,10 +3,10 @@
 
     build_layer.py layers/hector --target layers/targets/python3.13-arm64 --out DIR
 
-The layer's folder holds a requirements.txt with pinned versions, the packages themselves, and executables for the
-layer's root. pip is asked for the target's wheels (plain pip would take this machine's); what a running function never
-reads is left out; .pyc files are made by a Python of the target's version, because /opt is read-only and every cold
-start would compile again. Standard library only.
+The layer's folder holds a requirements.txt with pinned versions, the packages themselves, executables for the layer's
+root, and perhaps extras/NAME.txt, more pinned versions for who asks for them. pip is asked for the target's wheels
+(plain pip would take this machine's); what a running function never reads is left out; .pyc files are made by a Python
+of the target's version, because /opt is read-only and every cold start would compile again. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,32 +76,56 @@ class Target:
         }
 
 
-def build(layer: Path, target: Target, out: Path, aws_services: list[str], extra: list[Path]) -> str:
+@dataclass(frozen=True)
+class Choices:
+    """What goes into a layer beyond the rule, and what does not.
+
+    ``aws_services``: those whose models botocore keeps. ``files``: for the layer's root, if they exist. ``without``:
+    packages that no function imports. ``extras``: names of requirements in the layer's folder extras.
+    """
+
+    aws_services: Collection[str] = ()
+    files: Collection[Path] = ()
+    without: Collection[str] = ()
+    extras: Collection[str] = ()
+
+
+def build(layer: Path, target: Target, out: Path, choices: Choices) -> str:
     """Builds the layer into ``out`` and returns a line that says what was built. Raises BuildError."""
-    if not (layer / "requirements.txt").exists():
-        raise BuildError(f"{layer / 'requirements.txt'} is missing: a layer's dependencies have to be pinned.")
+    wanted = [layer / "requirements.txt", *(layer / "extras" / f"{name}.txt" for name in choices.extras)]
+    for requirements in wanted:
+        if not requirements.exists():
+            known = ", ".join(sorted(path.stem for path in (layer / "extras").glob("*.txt"))) or "none"
+            raise BuildError(f"{requirements} is missing: what a layer holds has to be pinned. Extras there: {known}.")
     python = out / "python"
     shutil.rmtree(out, ignore_errors=True)
     python.mkdir(parents=True)
-    install(layer / "requirements.txt", target, python)
+    install(wanted, target, python)
     for entry in sorted(layer.iterdir()):
         if (entry / "__init__.py").exists():
             shutil.copytree(entry, python / entry.name, dirs_exist_ok=True)
         elif entry.is_file() and os.access(entry, os.X_OK):
             shutil.copy2(entry, out / entry.name)
-    for file in extra:
+    for file in choices.files:
         if file.exists():
             shutil.copy2(file, out / file.name)
-    strip(python, set(aws_services))
+    strip(python, choices)
     compiled = compile_all(python, target)
     check(python, target)
     for path in (out, *out.rglob("*")):
         os.utime(path, (TIMESTAMP, TIMESTAMP))
-    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return f"{layer.name}: Python {target.python}, {target.machine}, {size / 1e6:.1f} MB, {compiled}"
+    return f"{layer.name}: Python {target.python}, {target.machine}, {sizes(out)}, {compiled}"
 
 
-def install(requirements: Path, target: Target, folder: Path) -> None:
+def sizes(folder: Path) -> str:
+    """What Lambda counts against its 250 MB, and what is stored and loaded."""
+    with tempfile.TemporaryDirectory() as scratch:
+        packed = Path(shutil.make_archive(str(Path(scratch, "layer")), "zip", folder)).stat().st_size
+    unpacked = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{unpacked / 1e6:.1f} MB, zipped {packed / 1e6:.1f} MB"
+
+
+def install(requirements: list[Path], target: Target, folder: Path) -> None:
     """pip-installs the target's wheels. The requirements are taken as complete (``--no-deps``)."""
     if importlib.util.find_spec("pip") is None:
         raise BuildError(
@@ -110,7 +134,8 @@ def install(requirements: Path, target: Target, folder: Path) -> None:
     platforms = [option for tag in target.platforms for option in ("--platform", tag)]
     with tempfile.TemporaryDirectory() as scratch:
         chosen = Path(scratch, "requirements.txt")
-        chosen.write_text("\n".join(choose(requirements.read_text(), target)) + "\n")
+        lines = [line for file in requirements for line in choose(file.read_text(), target)]
+        chosen.write_text("\n".join(dict.fromkeys(lines)) + "\n")
         command = [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
             *("--no-compile", "--only-binary=:all:", "--implementation", "cp", "--python-version", target.python),
@@ -137,9 +162,13 @@ def choose(requirements: str, target: Target) -> Iterator[str]:
             yield f"{found['name'].strip()} {found['hashes'] or ''}".strip()
 
 
-def strip(folder: Path, aws_services: set[str]) -> None:
+def strip(folder: Path, choices: Choices) -> None:
     """Removes what no function reads: tests, stubs, installer's notes, and the AWS SDK's models of other services."""
     shutil.rmtree(folder / "bin", ignore_errors=True)
+    for package in choices.without:
+        if not (folder / package).exists():
+            raise BuildError(f"There is no {package} that could be left out: correct what the Makefile says.")
+        shutil.rmtree(folder / package)
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
             if path.name in DEAD_FOLDERS and path.parent != folder:
@@ -151,7 +180,7 @@ def strip(folder: Path, aws_services: set[str]) -> None:
             path.unlink()
     # The folders are services; the files beside them (endpoints, partitions, retries) serve all and stay.
     for service in (folder / "botocore" / "data").glob("*/"):
-        if service.name not in aws_services:
+        if service.name not in choices.aws_services:
             shutil.rmtree(service)
 
 
@@ -197,10 +226,13 @@ def main() -> None:
     parser.add_argument("--target", type=Path, required=True, help="one of the folders in layers/targets")
     parser.add_argument("--out", type=Path, required=True, help="where the layer's content goes; emptied first")
     parser.add_argument("--aws-services", nargs="*", default=[], help="the services whose models botocore keeps")
-    parser.add_argument("--extra", type=Path, nargs="*", default=[], help="files for the layer's root, if they exist")
+    parser.add_argument("--files", type=Path, nargs="*", default=[], help="files for the layer's root, if they exist")
+    parser.add_argument("--without", nargs="*", default=[], help="packages (a/b) that no function imports")
+    parser.add_argument("--extras", nargs="*", default=[], help="names of more requirements, extras/NAME.txt")
     options = parser.parse_args()
+    choices = Choices(options.aws_services, options.files, options.without, options.extras)
     try:
-        print(build(options.layer, Target.read(options.target), options.out, options.aws_services, options.extra))
+        print(build(options.layer, Target.read(options.target), options.out, choices))
     except BuildError as error:
         sys.exit(f"error: {error}")
 

@@ -90,7 +90,7 @@ def _routes(body: dict[str, Any]) -> list[Route]:
     for resource, methods in body["paths"].items():
         for method in methods.keys() & _METHODS:
             integration = methods[method].get("x-amazon-apigateway-integration", {})
-            target = re.search(r"/functions/(?:[^/]*:)?([^/:]+)/", str(integration.get("uri")))
+            target = re.search(r"/functions/(?:arn:aws:emulator:::)?([^/:]+)(?::[^/]+)?/", str(integration.get("uri")))
             if target is None:
                 continue  # CORS preflight and other mocks
             verb = "ANY" if method.startswith("x-") else method.upper()

@@ -23,12 +23,12 @@ agents:
 def test_the_build_puts_it_there_and_does_without_it(tmp_path: Path) -> None:
     target = build_layer.Target.read(built.ROOT / "layers" / "targets" / f"{built.RUNTIME}-{built.ARCHITECTURE}")
     (tmp_path / "hector.yaml").write_text(CONFIG)
-    extra = [tmp_path / "hector.yaml", tmp_path / "absent.yaml"]
-    build_layer.build(built.ROOT / "layers" / "response_streaming", target, tmp_path / "out", [], extra)
+    choices = build_layer.Choices(files=[tmp_path / "hector.yaml", tmp_path / "absent.yaml"])
+    build_layer.build(built.ROOT / "layers" / "response_streaming", target, tmp_path / "out", choices)
     assert (tmp_path / "out" / "hector.yaml").read_text() == CONFIG
     assert not (tmp_path / "out" / "absent.yaml").exists()
     makefile = (built.ROOT / "layers" / "hector" / "Makefile").read_text()
-    assert '--extra "$(HERE)../../hector.yaml"' in makefile
+    assert '--files "$(HERE)../../hector.yaml"' in makefile
 
 
 async def test_the_functions_serve_it(built_template: Path, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ async def test_the_functions_serve_it(built_template: Path, tmp_path: Path) -> N
     functions, routes = load(built_template, built.PARAMETERS, {})
     functions = [replace(function, layers=(*function.layers, tmp_path)) for function in functions]
     async with (
-        Emulator(functions, routes, environment={"HECTOR_STORE": "memory:"}) as aws,
+        Emulator(functions, routes, environment={"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}) as aws,
         httpx.AsyncClient(base_url=aws.url, timeout=30) as client,
     ):
         agents = (await client.get("/agents")).text

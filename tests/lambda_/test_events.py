@@ -17,7 +17,7 @@ SAMPLES = {"create_session": "CreateSession", "post_task": "PostTask", "stream_r
 async def answer(template: Path, name: str) -> tuple[dict[str, Any], str]:
     """What the function says to the event: status and headers, and the body."""
     event = json.loads((built.ROOT / "events" / f"{name}.json").read_text())
-    store = {"HECTOR_STORE": "memory:"}
+    store = {"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}
     async with Emulator.from_template(template, parameters=built.PARAMETERS, environment=store) as aws:
         call = await aws.invoke(SAMPLES[name], event)
         content = await call.read()

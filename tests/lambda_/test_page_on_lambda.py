@@ -19,7 +19,7 @@ from hector.stores.dynamodb.schema import DEFINITION
 from tests.emulator import Emulator
 from tests.engines import need
 from tests.lambda_ import built
-from tests.lambda_.test_template import made
+from tests.lambda_.stack import made
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def aws(built_template: Path, dynamodb_local: str, monkeypatch: pytest.Mon
         built_template,
         parameters=built.PARAMETERS,
         resources={"Table": table},
-        environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local},
+        environment={"AWS_ENDPOINT_URL_DYNAMODB": dynamodb_local, "HECTOR_QUEUE": ""},
     )
     async with emulator:
         yield emulator

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -41,6 +45,26 @@ async def test_the_example(built_template: Path, tmp_path: Path) -> None:
                 arrivals.append((line, time.monotonic()))
     assert [line for line, _ in arrivals] == [f"data: {number}" for number in range(10)]
     assert arrivals[-1][1] - arrivals[0][1] > 0.7
+
+
+def test_the_layer_is_built_as_printed_and_outside_of_this_project(tmp_path: Path) -> None:
+    """With nothing but the three that the page says to take along."""
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    for name in ("response_streaming", "targets"):
+        shutil.copytree(built.ROOT / "layers" / name, layers / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(built.ROOT / "layers" / "build_layer.py", layers)
+    target = f"{built.RUNTIME}-{built.ARCHITECTURE}"
+    command = block("bash").replace("python3.13-arm64", target).replace("python3 ", f"{sys.executable} ", 1)
+    result = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert os.access(tmp_path / "layer" / "response-streaming", os.X_OK)
+    python = str(tmp_path / "layer" / "python")
+    code = "from response_streaming import asgi_handler; print(asgi_handler.__module__)"
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", code], env={"PYTHONPATH": python}, capture_output=True, text=True, check=False
+    )
+    assert loaded.stdout.strip() == "response_streaming.asgi", loaded.stderr
 
 
 def test_the_template_snippet() -> None:

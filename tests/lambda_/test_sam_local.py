@@ -36,7 +36,7 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("sam-local")
     variables = folder / "env.json"
     # Containers share no memory; each test below stays within one function.
-    variables.write_text(json.dumps({"Parameters": {"HECTOR_STORE": "memory:"}}))
+    variables.write_text(json.dumps({"Parameters": {"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}}))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

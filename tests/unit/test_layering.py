@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "layers" / "hector" / "hector"
 ROOMS = [
-    "model", "errors", "concurrency", "config", "aws", "stores", "queues", "agents", "history", "live", "producer",
-    "recovery", "claims", "running", "line", "turns", "sweep", "worker", "follow", "transcript", "copies", "store_copy",
-    "services", "dialects", "web", "wiring", "events", "cli", "testing",
+    "model", "errors", "concurrency", "telemetry", "config", "aws", "stores", "queues", "agents", "history", "live",
+    "producer", "recovery", "claims", "running", "line", "turns", "sweep", "worker", "follow", "transcript", "copies",
+    "store_copy", "services", "dialects", "web", "wiring", "events", "cli", "testing",
 ]  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
+from hector import telemetry
 from hector.agents.base import Agent, Progress, Text, Truncated, Turn
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
@@ -28,6 +29,7 @@ from hector.model import (
 )
 from hector.queues.base import WorkQueue
 from hector.stores.base import Lease, Outcome, Store
+from hector.telemetry import TurnClock
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class Producer:
         self._over = False
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._clock = TurnClock()
 
     def stop(self) -> None:
         """End the turn as failed: this worker has to go."""
@@ -116,6 +119,7 @@ class Producer:
 
     async def run(self, agent: Agent, turn: Turn) -> None:
         """Raises nothing: whatever goes wrong becomes the task's status, or is left to whoever takes over the lease."""
+        telemetry.TASK.set(turn.task_id)
         task: Task | None = None
         answering: asyncio.Task[None] | None = None
         stop: Stop | None = Stop.CANCELED
@@ -140,6 +144,8 @@ class Producer:
         finally:
             self._over = True
             self.log.close(task)
+            if task is not None:
+                self._clock.ended(task)
             if answering is not None:
                 await _clean_up(answering)
 
@@ -171,6 +177,7 @@ class Producer:
             text = clean_text(text)
             self._measure(text)
             self._texts.append(text)
+            self._clock.token()
             if self._limits.streams:
                 self._append(EventKind.MESSAGE, text)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 
+from hector import telemetry
 from hector.errors import LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
 from hector.model import (
     Event,
@@ -24,6 +25,7 @@ from hector.model import (
 from hector.producer import LEASE, hand_over
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, Outcome, Store
+from hector.telemetry import Measure
 
 WORKER_LOST = "worker_lost"
 
@@ -50,6 +52,7 @@ class Recovery:
 
     async def end(self, lease: Lease) -> None:
         """Fail the turn, which was lost and is ours now, keeping what it said; or have it begun once more."""
+        telemetry.count(Measure.LOST_WORKERS)
         outcome = await self._salvage(lease)
         if outcome.last_event == 0 and self._queue is not None and not lease.cancel_requested:
             task = await self._store.read_task(lease.session.principal, lease.task_id)

@@ -30,6 +30,7 @@ from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
 from hector.sweep import Sweep
+from hector.telemetry import on_lambda
 from hector.turns import SessionLimits, Turns
 from hector.worker import Worker
 
@@ -45,7 +46,8 @@ def load_on_lambda() -> Services:
     The store is made ready here: a function's start is the cheapest moment for that.
     """
     layer_config = Path(__file__).parents[2] / "hector.yaml"
-    shipped = layer_config.exists() and "HECTOR_CONFIG" not in os.environ
+    shipped = layer_config.exists() and not os.environ.get("HECTOR_CONFIG")
+    on_lambda.listen()
     services = load(str(layer_config) if shipped else None)
     services.store.open()
     return services

@@ -13,17 +13,26 @@ from hector.config.settings import DEFAULTS, Settings, StoreSettings, nearest
 from hector.errors import ConfigError
 
 DEFAULT_FILE = "hector.yaml"
+REMOTE = ("s3://", "ssm://")
 
 
 def load(file: str | None = None) -> Settings:
     """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
 
-    $HECTOR_STORE, a URL, takes the place of `session_store`, and $HECTOR_QUEUE that of `work_queue`. Raises
-    ConfigError: a line for each problem, which names file, line and key.
+    A file may also be `s3://bucket/key` or `ssm://name`. With no file at all, $HECTOR_MODEL is the Bedrock model that
+    the embedded agents are given. $HECTOR_STORE, a URL, takes the place of `session_store`, and $HECTOR_QUEUE that of
+    `work_queue`. Raises ConfigError: a line for each problem, which names file, line and key.
     """
     named = file or os.environ.get("HECTOR_CONFIG")
     path = File(named or DEFAULT_FILE)
-    settings = _parse(_read(path), str(path)) if named or path.exists() else Settings.model_validate(DEFAULTS)
+    if named and named.startswith(REMOTE):
+        from hector.config.remote import read_remote
+
+        settings = _parse(read_remote(named), named, folder="")
+    elif named or path.exists():
+        settings = _parse(_read(path), str(path), folder=str(path.resolve().parent))
+    else:
+        settings = Settings.model_validate(_defaults())
     if url := os.environ.get("HECTOR_STORE"):
         settings = settings.model_copy(update={"session_store": store_at(url, f"HECTOR_STORE={url!r}")})
     if url := os.environ.get("HECTOR_QUEUE"):
@@ -31,6 +40,14 @@ def load(file: str | None = None) -> Settings:
             raise ConfigError(f"HECTOR_QUEUE={url!r}: this must be the URL of an SQS queue.")
         settings = settings.model_copy(update={"work_queue": url})
     return settings
+
+
+def _defaults() -> dict[str, Any]:
+    model = os.environ.get("HECTOR_MODEL")
+    if not model:
+        return DEFAULTS
+    agents = {id_: {**agent, "llm": "bedrock"} for id_, agent in DEFAULTS["agents"].items()}
+    return {"llms": {"bedrock": {"type": "bedrock", "model": model}}, "agents": agents}
 
 
 def store_at(url: str, named: str) -> StoreSettings:
@@ -53,7 +70,7 @@ def _read(path: File) -> str:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
 
 
-def _parse(text: str, name: str) -> Settings:
+def _parse(text: str, name: str, folder: str) -> Settings:
     document = Document(text, name)
     problems = _dangling(document)
     try:
@@ -63,7 +80,7 @@ def _parse(text: str, name: str) -> Settings:
         raise ConfigError("\n".join(problems)) from None
     if problems:
         raise ConfigError("\n".join(problems))
-    return settings.found_in(str(File(name).resolve().parent), document.error)
+    return settings.found_in(folder, document.error)
 
 
 def _dangling(document: Document) -> list[str]:

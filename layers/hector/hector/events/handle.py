@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+from hector import telemetry
 from hector.errors import HectorError
 from hector.events.loop import run
 from hector.services import Services
@@ -34,7 +35,10 @@ def event_handler(services: Services) -> Callable[[Event, Context], Any]:
     def handle(event: Event, context: Context) -> Any:
         for source, handles in SOURCES.items():
             if _comes_from(event, source):
-                return run(handles(services, event, context))
+                try:
+                    return run(handles(services, event, context))
+                finally:
+                    telemetry.flush()
         raise UnsupportedEvent(f"This function takes events from {', '.join(SOURCES)}; this one has none of them.")
 
     return handle

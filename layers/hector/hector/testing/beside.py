@@ -237,6 +237,8 @@ class Beside(RuleBasedStateMachine):
           again=st.booleans())  # fmt: skip
     def commit(self, lease: int, state: TaskState, again: bool) -> None:
         _, (mine, theirs) = self._lease(lease)
+        if again and not self._is_open(mine.task_id):
+            return  # a store may still know its own commit then, or not
         nonce = (self._nonces.get(("commit", mine.task_id)) if again else None) or self._nonce()
         self._nonces["commit", mine.task_id] = nonce
         outcome = Outcome(

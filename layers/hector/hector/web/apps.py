@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hector.services import Services
 from hector.web.cors import CORS
+from hector.web.observed import Observed
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute, starlette_routes
 from hector.web.streams import STREAM_ROUTES
@@ -17,12 +18,12 @@ from hector.web.tasks import TASK_ROUTES
 
 def task_app(services: Services) -> ASGIApp:
     """Every route that answers one JSON body, sessions aside."""
-    return _drained(starlette_app(TASK_ROUTES, services), services)
+    return Observed(_drained(starlette_app(TASK_ROUTES, services), services))
 
 
 def stream_app(services: Services) -> ASGIApp:
     """Every route that streams."""
-    return _drained(starlette_app(STREAM_ROUTES, services), services)
+    return Observed(_drained(starlette_app(STREAM_ROUTES, services), services))
 
 
 def starlette_app(routes: Sequence[ApiRoute], services: Services) -> Starlette:

@@ -15,15 +15,17 @@ _DEADLINE_MARGIN_SECONDS = 3.0
 def principal_of(request: Request) -> Principal:
     """The caller, as API Gateway's authorizer knows it; without an authorizer everybody is the same caller.
 
-    From the proxy event's `requestContext.authorizer`: Cognito's `claims.sub`, else a Lambda authorizer's
-    `principalId` (with an optional `tenant`), else the IAM user of `requestContext.identity.userArn`.
-    (Amazon API Gateway Developer Guide, "Input format of a Lambda function for proxy integration".)
+    From the event's `requestContext`: Cognito's `authorizer.claims.sub`, else a Lambda authorizer's
+    `authorizer.principalId` (with an optional `tenant`), else the IAM user, `identity.userArn`, or
+    `authorizer.iam.userArn` of a Function URL. (Amazon API Gateway Developer Guide, "Input format of a Lambda function
+    for proxy integration"; AWS Lambda Developer Guide, "Invoking Lambda function URLs".)
     """
     context = _request_context(request)
     authorizer = context.get("authorizer") or {}
     identity = context.get("identity") or {}
     claims = authorizer.get("claims") or {}
-    subject = claims.get("sub") or authorizer.get("principalId") or identity.get("userArn")
+    user = identity.get("userArn") or (authorizer.get("iam") or {}).get("userArn")
+    subject = claims.get("sub") or authorizer.get("principalId") or user
     if not subject:
         return ANONYMOUS
     return Principal(str(subject), str(claims.get("custom:tenant") or authorizer.get("tenant") or ""))

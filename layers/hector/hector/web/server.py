@@ -13,14 +13,15 @@ from starlette.responses import RedirectResponse, Response
 from hector import __version__
 from hector.services import Services
 from hector.web.cors import CORS
+from hector.web.observed import Observed
 from hector.web.problems import EXCEPTION_HANDLERS
 from hector.web.routes import ApiRoute
 from hector.web.sessions import SESSION_ROUTES
 
 
-def sessions_app(services: Services) -> FastAPI:
+def sessions_app(services: Services) -> Observed:
     """The routes of sessions alone; the OpenAPI document is served where all routes are."""
-    return _app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None)
+    return Observed(_app(SESSION_ROUTES, services, lambda _: {}, openapi_url=None))
 
 
 def whole_app(services: Services) -> FastAPI:

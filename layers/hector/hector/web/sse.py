@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from hector.dialects.native import event_frame
 from hector.errors import StoreUnavailable
 from hector.model import Event
+from hector.telemetry import OpenStream
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +50,11 @@ async def _frames(
     cut: Callable[[], None],
     seconds: float | None,
 ) -> AsyncIterator[bytes]:
+    stream = OpenStream()
     try:
         yield OPENING
         async for batch in or_silence(batches, heartbeat, seconds):
+            stream.tick()
             yield HEARTBEAT if batch is None else "".join([event_frame(task_id, event) for event in batch]).encode()
     except StoreUnavailable as error:
         # The status line has left long ago. Without a terminal event a client knows that it has to resume.
@@ -59,6 +62,8 @@ async def _frames(
     except (asyncio.CancelledError, GeneratorExit):
         cut()
         raise
+    finally:
+        stream.close()
 
 
 async def or_silence(

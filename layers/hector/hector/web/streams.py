@@ -8,6 +8,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hector import telemetry
 from hector.model import Task
 from hector.services import Services
 from hector.web.context import absolute_url, answer_seconds, principal_of
@@ -43,6 +44,8 @@ async def resume_task(services: Services, request: Request) -> Response:
     task = await services.follow.task(principal_of(request), request.path_params["task_id"])
     if services.follow.seen_all(task, after):
         return Response(status_code=204)
+    if after:
+        telemetry.count(telemetry.Measure.RESUMES)
     return _follow(services, request, task, after)
 
 
@@ -54,6 +57,7 @@ def _begin(services: Services, request: Request, task: Task) -> Response:
 def _follow(
     services: Services, request: Request, task: Task, after: int = 0, cut: Callable[[], None] = lambda: None
 ) -> Response:
+    telemetry.TASK.set(task.id)
     batches = services.follow.events(principal_of(request), task, after=after)
     location = absolute_url(request, f"/tasks/{task.id}/stream", services.settings.public_url)
     seconds = answer_seconds(request)

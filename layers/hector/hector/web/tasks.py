@@ -11,7 +11,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from hector import __version__
+from hector import __version__, telemetry
 from hector.dialects.native import agent_json, task_json
 from hector.errors import InvalidRequest
 from hector.model import Principal, Task, TaskState
@@ -115,6 +115,7 @@ async def _answer(services: Services, request: Request, task: Task) -> Response:
     A function whose time is over before the task has ended answers with the task as it is.
     """
     principal = principal_of(request)
+    telemetry.TASK.set(task.id)
     waiting = asyncio.ensure_future(_ended(services, principal, task, answer_seconds(request)))
     leaving = asyncio.ensure_future(_left(request))
     try:

@@ -44,6 +44,7 @@ class Connection:
         self._client: Any = None
         self._blocking: Any = None
         self._calls = asyncio.Semaphore(CALLS)
+        self._looking = asyncio.Lock()
         self._waiting = 0
 
     def open(self) -> Any:
@@ -107,7 +108,8 @@ class Connection:
             self._blocking = self._create(LONGEST_WAIT_SECONDS + READ_TIMEOUT_SECONDS)
         try:
             with _cancels_count():
-                await self._blocking.xread(streams, count=1, block=max(1, round(seconds * 1000)))
+                client = await self._ready(self._blocking)
+                await client.xread(streams, count=1, block=max(1, round(seconds * 1000)))
         except (RedisError, RedisClusterException, OSError):
             await asyncio.sleep(min(seconds, POLL_SECONDS))
 
@@ -120,13 +122,20 @@ class Connection:
             while True:
                 try:
                     with _cancels_count():
-                        return await attempt(self.open())
+                        return await attempt(await self._ready(self.open()))
                 except (RedisError, RedisClusterException, OSError) as error:
                     if not passes(error, self.place) or loop.time() + pause > give_up_at:
                         raise translated(error, self.place) from error
                     await self._forget(error)
                 await asyncio.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _ready(self, client: Any) -> Any:
+        """The client, which knows its cluster: calls that look at it for the first time together lose connections."""
+        if self.place.cluster:
+            async with self._looking:
+                await client.initialize()
+        return client
 
     async def _forget(self, error: Exception) -> None:
         """After a failover, connections lead to a replica: the address is to be looked up again."""
