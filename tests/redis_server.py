@@ -40,7 +40,8 @@ class Server:
 
     def start(self) -> None:
         command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "yes", "--logfile", "log", *self.options]
+        # What is acknowledged is in the file: who kills a server knows what it comes back with.
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--logfile", "log", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         ends_at = time.monotonic() + START_SECONDS
         while True:

@@ -86,18 +86,6 @@ async def test_a_conversation_goes_on_in_another_process(here: httpx.AsyncClient
     assert answer.json()["output"]["content"] == "Your name is Alice."
 
 
-async def test_the_pages_conversation_goes_on_after_the_server_was_killed(store_url: str) -> None:
-    session_id = ""
-    for message, answer in (("My name is Alice", None), ("What is my name?", "Your name is Alice.")):
-        with hector_server(HECTOR_STORE=store_url) as server:
-            async with httpx.AsyncClient(base_url=server.url, timeout=40) as client:
-                session_id = session_id or await new_session(client)
-                task = (await client.post(f"/sessions/{session_id}/tasks", json=says(message))).json()
-                assert task["status"]["state"] == "completed"
-                assert answer in (None, task["output"]["content"])
-            server.kill()
-
-
 async def test_cut_after_every_event_and_resumed_in_another_process(
     here: httpx.AsyncClient, elsewhere: httpx.AsyncClient
 ) -> None:

@@ -176,15 +176,7 @@ def test_there_are_these_functions() -> None:
     assert set(functions(deployed().resources)) == set(LAYERS) - {"Authorize"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="its handler is yet to be written"))
-        if name == "TableStream"
-        else name
-        for name in LAYERS
-    ],
-)
+@pytest.mark.parametrize("name", LAYERS)
 def test_the_code_of_a_function_is_there(name: str) -> None:
     assert (built.ROOT / source()["Resources"][name]["Properties"]["CodeUri"] / "app.py").exists()
 

@@ -6,7 +6,8 @@ Once as botocore does by itself, within a call; and once as a caller does, after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -20,8 +21,8 @@ from hector.errors import (
     SessionBusy,
     StoreUnavailable,
 )
-from hector.model import Summary, TaskError, TaskState
-from hector.stores.base import Idempotency, Lease, Outcome
+from hector.model import Summary, Task, TaskError, TaskState
+from hector.stores.base import Idempotency, Lease, Outcome, Store
 from hector.stores.dynamodb import connection
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 from hector.testing.contract.session_keys import new
@@ -281,20 +282,28 @@ async def test_an_ended_task_that_a_crash_left_in_the_line_leaves_it(one_attempt
     assert (await dynamodb.ended(await dynamodb.claim(tasks[1]))).turn == 1
 
 
-async def test_a_worker_that_claims_what_gives_up_goes_on(dynamodb: Bench) -> None:
-    """Between the look that finds the task waiting, and the write that ends it."""
-    task = await dynamodb.submitted(await dynamodb.session())
-    await dynamodb.store.line_up(dynamodb.principal, task.id, most=1)
-    other, loop = dynamodb.another(), asyncio.get_running_loop()
+@contextmanager
+def claimed_before_it_is_ended(bench: Bench, task: Task, other: Store) -> Iterator[list[Lease]]:
+    """Another store claims the task, once it has been looked at, and before the transaction that ends it."""
+    loop = asyncio.get_running_loop()
     leases: list[Lease] = []
 
     def claim_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
         if name == "TransactWriteItems" and not leases:
-            claiming = other.claim(dynamodb.principal, task.session_id, task.id, lease=LEASE, nonce=nonce())
+            claiming = other.claim(bench.principal, task.session_id, task.id, lease=LEASE, nonce=nonce())
             leases.append(asyncio.run_coroutine_threadsafe(claiming, loop).result())
         return send(request)
 
-    with sending(dynamodb.store, claim_first):
+    with sending(bench.store, claim_first):
+        yield leases
+
+
+async def test_a_worker_that_claims_what_gives_up_goes_on(dynamodb: Bench) -> None:
+    """Between the look that finds the task waiting, and the write that ends it."""
+    task = await dynamodb.submitted(await dynamodb.session())
+    await dynamodb.store.line_up(dynamodb.principal, task.id, most=1)
+    other = dynamodb.another()
+    with claimed_before_it_is_ended(dynamodb, task, other) as leases:
         asked = await dynamodb.store.leave_line(dynamodb.principal, task.id, FAILED, nonce=nonce())
     assert asked.state is TaskState.WORKING
     assert not (await other.check_lease(leases[0])).cancel_requested
@@ -363,16 +372,8 @@ async def test_cancel(dynamodb: Bench) -> None:
 async def test_a_worker_that_claims_what_is_being_canceled_hears_of_it(dynamodb: Bench) -> None:
     """Between the look that finds the task waiting, and the write that cancels it: what it says is not taken back."""
     task = await dynamodb.submitted(await dynamodb.session())
-    other, loop = dynamodb.another(), asyncio.get_running_loop()
-    leases: list[Lease] = []
-
-    def claim_first(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
-        if name == "TransactWriteItems" and not leases:
-            claiming = other.claim(dynamodb.principal, task.session_id, task.id, lease=LEASE, nonce=nonce())
-            leases.append(asyncio.run_coroutine_threadsafe(claiming, loop).result())
-        return send(request)
-
-    with sending(dynamodb.store, claim_first):
+    other = dynamodb.another()
+    with claimed_before_it_is_ended(dynamodb, task, other) as leases:
         asked = await dynamodb.store.request_cancel(dynamodb.principal, task.id)
     assert asked.state is TaskState.WORKING
     assert (await other.check_lease(leases[0])).cancel_requested

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from hector.errors import LeaseLost, NotFound, StoreUnavailable, TaskClosed
 from hector.model import Message, Role, Session, Summary, TaskState
@@ -16,7 +14,7 @@ from hector.stores.dynamodb.overflow import MOST_BYTES, PART_BYTES, joined, keys
 from hector.stores.dynamodb.rows import Row
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces, said
 from tests.contract.dynamodb.test_table import DAY, rows_of
-from tests.contract.dynamodb.wire import Send, losing_answers, sending
+from tests.contract.dynamodb.wire import batch_reads, losing_answers
 
 LARGE = 500_000
 
@@ -118,15 +116,7 @@ async def test_a_refused_write_changes_nothing_of_what_is_there(dynamodb: Bench)
 async def test_history_and_logs_read_only_the_parts_that_are_asked_for(dynamodb: Bench) -> None:
     session = await large_session(dynamodb)
     small = await dynamodb.turn(session)
-    read: list[str] = []
-
-    def look(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
-        if name == "BatchGetItem":
-            assert isinstance(request.body, bytes)
-            read.extend(key["sk"]["S"] for key in json.loads(request.body)["RequestItems"]["contract"]["Keys"])
-        return send(request)
-
-    with sending(dynamodb.store, look):
+    with batch_reads(dynamodb.store) as read:
         assert await dynamodb.store.read_history(dynamodb.principal, session.id, limit=1) == [small]
         assert (await dynamodb.store.list_tasks(dynamodb.principal, session.id, limit=1)).items == [small]
         [_, large] = (await dynamodb.store.list_tasks(dynamodb.principal, session.id, oldest_first=True)).items[::-1]

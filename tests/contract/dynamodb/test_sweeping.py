@@ -13,7 +13,7 @@ from hector.stores.dynamodb.rows import Row, typed
 from hector.stores.dynamodb.sweeping import RECENT
 from hector.testing.bench import LEASE, Bench
 from hector.testing.contract.sweeping import unfinished
-from tests.contract.dynamodb.wire import Send, answered, sending
+from tests.contract.dynamodb.wire import Send, answered, batch_reads, sending
 
 LONG = 10 * RECENT
 
@@ -26,18 +26,10 @@ async def test_only_sessions_with_recent_activity_are_looked_at(dynamodb: Bench)
     dynamodb.clock.advance(seconds=LEASE / 1000)
     assert set(await unfinished(dynamodb, old, new)) == {old.id, new.id}
     dynamodb.clock.advance(seconds=LEASE / 1000)
-    read: list[str] = []
-
-    def look(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
-        if name == "BatchGetItem":
-            assert isinstance(request.body, bytes)
-            read.extend(key["pk"]["S"] for key in json.loads(request.body)["RequestItems"]["contract"]["Keys"])
-        return send(request)
-
-    with sending(dynamodb.store, look):
+    with batch_reads(dynamodb.store) as read:
         assert set(await unfinished(dynamodb, old, new)) == {new.id}
-    assert new.id in read
-    assert old.id not in read
+    assert (new.id, "hot") in read
+    assert (old.id, "hot") not in read
 
 
 async def test_more_than_are_read_at_once_are_found_in_pages_of_any_size(dynamodb: Bench) -> None:

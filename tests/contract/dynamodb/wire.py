@@ -41,6 +41,22 @@ def sending(store: Store, instead: Callable[[str, AWSPreparedRequest, Send], AWS
 
 
 @contextmanager
+def batch_reads(store: Store) -> Iterator[list[tuple[str, str]]]:
+    """The keys of the rows that are read in batches meanwhile."""
+    read: list[tuple[str, str]] = []
+
+    def look(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        if name == "BatchGetItem":
+            assert isinstance(request.body, bytes)
+            for wanted in json.loads(request.body)["RequestItems"].values():
+                read.extend((key["pk"]["S"], key["sk"]["S"]) for key in wanted["Keys"])
+        return send(request)
+
+    with sending(store, look):
+        yield read
+
+
+@contextmanager
 def losing_answers(store: Store, operation: str, *, skip: int = 0, times: int = 1) -> Iterator[list[str]]:
     """The write takes effect, but its answer is lost. Yields what was sent, lost answers with a `!`."""
     sent: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hector.model import Principal
-from hector.stores.redis import RedisStore
+from hector.stores.redis import RedisStore, scripts
 from hector.testing import Bench, ManualClock
 from tests.contract.redis.engine import Engine
 from tests.contract.redis.wire import Proxy, proxied
@@ -45,8 +45,11 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def faulty(proxy: Proxy) -> AsyncIterator[Bench]:
-    """A store behind `proxy`, whose faults are not armed yet."""
+    """A store behind `proxy`, whose faults are not armed yet. The engine knows every script: the first call counts."""
     async with _bench(f"{proxy.url}?prefix=test-{secrets.token_hex(4)}") as ready:
+        for file in scripts.FOLDER.glob("*.lua"):
+            if file.stem != "common":
+                await ready.store._connection.call("SCRIPT LOAD", scripts.script(file.stem).text)
         yield ready
 
 

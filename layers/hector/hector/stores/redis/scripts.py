@@ -29,7 +29,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """What a script on a session touches beside the hot record; tasks that it finds in a listing come on top of that."""
 
-_FOLDER = Path(__file__).parent / "lua"
+FOLDER = Path(__file__).parent / "lua"
 
 
 class Script(NamedTuple):
@@ -48,4 +48,4 @@ def _table(name: str, words: tuple[str, ...]) -> str:
 
 
 def _read(name: str) -> str:
-    return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
+    return (FOLDER / f"{name}.lua").read_text(encoding="utf-8")
