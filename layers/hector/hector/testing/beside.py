@@ -84,7 +84,8 @@ class Beside(RuleBasedStateMachine):
         self._leases: list[tuple[Lease, Lease]] = []
         self._batches: dict[int, list[Event]] = {}
         self._committed: set[str] = set()
-        self._last: Call | None = None
+        self._last: tuple[Call, bool] | None = None
+        """The last call that writes, or is a worker's (then: True)."""
 
     @initialize(ttl=TTLS)
     def begin(self, ttl: int) -> None:
@@ -285,7 +286,8 @@ class Beside(RuleBasedStateMachine):
     def repeat(self) -> None:
         """As a caller does whose answer was lost."""
         assert self._last is not None
-        self._both(self._last)
+        call, brief = self._last
+        self._both(call, brief=brief)
 
     @rule()
     def clean_up(self) -> None:
@@ -339,18 +341,18 @@ class Beside(RuleBasedStateMachine):
             taken.append(got)
             return got
 
-        self._last = call
+        self._last = call, False
         if isinstance(self._both(call), Lease):
             self._leases.append((taken[0], taken[1]))
         self._compare_session(task.session_id)
 
     def _worker(self, call: Call, lease: Lease) -> Any:
         """Of a session that is gone, a worker is told that its lease is lost, or that there is no such thing."""
-        self._last = call
+        self._last = call, True
         return self._both(call, gone=not self._alive(lease.session.id), brief=True)
 
     def _write(self, call: Call) -> Any:
-        self._last = call
+        self._last = call, False
         return self._both(call)
 
     def _compare_session(self, session_id: str) -> None:
