@@ -35,10 +35,13 @@ Sample = tuple[float, float]
 def measure(*, quick: bool = False) -> list[Row]:
     times = 100 if quick else 500
     before, after, added = _medians(asyncio.run(_in_process(times)))
+    counted = _medians(asyncio.run(_in_process(times, {"strategy": "tokens", "tokens": 1000})))
     served = _medians(_over_uvicorn(times // 2))
     return [
         Row("added to the first token", "ms", added, at_most=AT_MOST_MS,
             note=f"median of {times}: {before:.2f} ms before the model is called, {after:.2f} ms after its token"),
+        Row("added to the first token, tokens counted", "ms", counted[2], at_most=AT_MOST_MS,
+            note=f"median of {times}, a budget of 1,000: {counted[0]:.2f} ms before the model is called"),
         Row("added to the first token, uvicorn and sockets included", "ms", served[2],
             note=f"median of {times // 2}: {served[0]:.2f} ms before the model is called, {served[1]:.2f} ms after"),
     ]  # fmt: skip
@@ -58,12 +61,12 @@ def _sample(began: int, frame: bytes, handed_on: int) -> Sample | None:
     return ((int(found[1]) - began) / 1e6, (handed_on - int(found[1])) / 1e6) if found else None
 
 
-async def _in_process(times: int) -> list[Sample]:
+async def _in_process(times: int, memory: dict[str, Any] | None = None) -> list[Sample]:
     """Turns of one session, so with a history, through the whole ASGI application."""
     settings = Settings.model_validate(
         {
             "llms": {"stamp": {"type": "python", "target": "benchmarks.agents:stamp"}},
-            "agents": {"stamp": {"llm": "stamp"}},
+            "agents": {"stamp": {"llm": "stamp", "memory": memory or {}}},
         }
     )
     services = build(settings)

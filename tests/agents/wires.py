@@ -188,9 +188,10 @@ WIRES: dict[str, Wire] = {"openai": OpenAIWire(), "anthropic": AnthropicWire(), 
 
 
 @asynccontextmanager
-async def model_server(wire: Wire, answer: Answer) -> AsyncIterator[str]:
-    """A server that answers the wire's calls with `answer`; yields its URL."""
-    app = Starlette(routes=[Route(wire.path, answer, methods=["POST"])])
+async def model_server(wire: Wire, answer: Answer, **more: Answer) -> AsyncIterator[str]:
+    """A server that answers the wire's calls with `answer`, and `/name` with what else is given; yields its URL."""
+    answers = {wire.path: answer, **{f"/{name.replace('__', '/')}": other for name, other in more.items()}}
+    app = Starlette(routes=[Route(path, one, methods=["POST"]) for path, one in answers.items()])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=0))
     running = asyncio.create_task(server.serve())
     await wait_until(lambda: server.started)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import time
@@ -15,12 +16,20 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hector.agents.openai import OpenAIAgent
+from hector.config.settings import Settings
+from hector.wiring import build
 from tests.engines import need
 from tests.processes import HectorServer, hector_server
-from tests.support import Frame, frames
+from tests.support import ALICE, Frame, ask, frames
 
 ROOT = Path(__file__).parents[2]
-CONFIG = (ROOT / "examples/real-model/hector.yaml").read_text()
+CONFIG = (
+    (ROOT / "examples/real-model/hector.yaml").read_text()
+    + """
+  summarising: {llm: local, prompt: {system: Answer briefly.}, memory: {strategy: summary, messages: 4}}
+"""
+)
 STORY = "Write a long story about a dragon who learns to sing."
 ASK = "Repeat: what is the name that I told you?"
 START_SECONDS = 60
@@ -172,3 +181,43 @@ async def test_a_canceled_answer_stops_and_the_session_goes_on(client: httpx.Asy
     assert last_state(rest) == "canceled"
     assert task["output"]["content"] == told([*started, *rest])
     assert await say(client, session_id, "Thank you. Please say hello.")
+
+
+async def test_a_budget_of_tokens_is_kept_as_the_models_own_tokenizer_counts(model_url: str) -> None:
+    """The prompt is put together here as this model's template does, and counted by its server."""
+    llm = {"type": "openai", "base_url": model_url, "model": "smollm2", "temperature": 0, "max_tokens": 60}
+    agent = {"llm": "local", "prompt": {"system": "Answer briefly."}, "memory": {"strategy": "tokens", "tokens": 300}}
+    services = build(Settings.model_validate({"llms": {"local": llm}, "agents": {"my_agent": agent}}))
+    prompts: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        if request.url.path.endswith("/chat/completions"):
+            shown = json.loads(request.content)["messages"]
+            prompts.append("".join(f"<|im_start|>{one['role']}\n{one['content']}<|im_end|>\n" for one in shown))
+
+    model = services.agents["my_agent"].agent
+    assert isinstance(model, OpenAIAgent)
+    model._client.event_hooks["request"].append(note)
+    session_id = (await services.turns.create_session(ALICE, "my_agent")).id
+    for number in range(8):
+        task = await ask(services, session_id, f"Tell me one sentence about the number {number}.")
+        assert task.error is None
+    await services.aclose()
+    async with httpx.AsyncClient(base_url=model_url.removesuffix("/v1")) as client:
+        answers = [await client.post("/extras/tokenize/count", json={"input": prompt}) for prompt in prompts]
+    counts = [answer.json()["count"] for answer in answers]
+    assert max(counts) <= 300
+    assert counts[-1] > 200, "it is made use of"
+    assert "number 0" not in prompts[-1]
+
+
+async def test_a_conversation_goes_on_beyond_its_window_with_a_summary(client: httpx.AsyncClient) -> None:
+    session_id = await new_session(client, "summarising")
+    path = f"/sessions/{session_id}/tasks/stream"
+    notes = []
+    for text in ("My name is Alice.", "I live in Rome.", "I like trains.", "I have a cat.", "Say hello.", "Goodbye."):
+        arrived = await follow(client, path, text)
+        assert last_state(arrived) == "completed"
+        notes.append([frame.data["status"].get("message") for _, frame in arrived if frame.event == "status"][:-1])
+    assert [bool(said) for said in notes] == [False, False, False, True, False, True], notes
+    assert "Summarising the earlier conversation" in str(notes[3])

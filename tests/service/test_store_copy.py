@@ -79,7 +79,7 @@ async def _all_of(store: Store, session: Session, clock: ManualClock) -> tuple[A
     if session.waiting:
         session = replace(session, expires_at=0, last_activity_at=0)
     summary = await store.read_summary(principal, session.id)
-    return session, tasks, logs, history, conversation(history, window=100), said.items, summary
+    return session, tasks, logs, history, conversation(history), said.items, summary
 
 
 async def populate(bench: Bench) -> dict[str, Session]:

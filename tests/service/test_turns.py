@@ -178,7 +178,7 @@ async def test_the_process_can_set_an_earlier_end() -> None:
     )
     ended = await services.follow.ended(ALICE, task)
     assert ended.error is not None
-    assert ended.error.code == "timeout"
+    assert ended.error.code == "deadline"
 
 
 async def test_an_endless_answer_is_cut_off() -> None:

@@ -36,6 +36,18 @@ async def test_it_starts_as_the_page_shows_and_says_what_it_is() -> None:
     assert "hector.yaml" in text
 
 
+async def test_it_summarises_what_the_user_said_and_knows_that_later() -> None:
+    history = (said("My name is Alice"), Message.of(Role.AGENT, "Hi"), said("I  like\ntrains " * 20))
+    asked = Turn("t", SESSION, said("Summarise."), history, summary="The user said: “hello”", summarises=True)
+    outputs = [output async for output in BuiltinAgent(delay=60).answer(asked)]
+    summary = "".join(output.text for output in outputs if isinstance(output, Text))
+    lines = summary.splitlines()
+    assert lines[:2] == ["The user said: “hello”", "The user said: “My name is Alice”"]
+    assert lines[2].endswith("I like trains I…”")
+    later = Turn("t", SESSION, said("What is my name?"), summary=summary)
+    assert [output async for output in BuiltinAgent().answer(later)][-2] == Text(" Alice.")
+
+
 async def test_it_refers_to_what_was_said() -> None:
     assert "Before that you said: “blue”" in await answer("and red", "blue", "fine")
 

@@ -98,6 +98,20 @@ def test_without_a_file_the_defaults_serve_the_agents_of_the_page() -> None:
     assert all(settings.streams(agent) for agent in settings.agents.values())
 
 
+def test_memory_goes_by_messages_or_by_tokens() -> None:
+    Path("hector.yaml").write_text(
+        "llms: {b: {type: builtin}}\n"
+        "agents: {plain: {llm: b}, some: {llm: b, memory: {strategy: tokens}},"
+        " more: {llm: b, memory: {strategy: tokens, tokens: 32000}}, short: {llm: b, memory: {strategy: summary}},"
+        " long: {llm: b, memory: {strategy: summary, tokens: 16000}}}"
+    )
+    served = build(load()).agents
+    assert {id_: (agent.window, agent.tokens, agent.summarises) for id_, agent in served.items()} == {
+        "plain": (40, None, False), "some": (40, 8000, False), "more": (40, 32000, False),
+        "short": (40, None, True), "long": (40, 16000, True),
+    }  # fmt: skip
+
+
 def test_streaming_can_be_set_for_all_agents_at_once() -> None:
     Path("hector.yaml").write_text(
         "reasoning: {enable_streaming: false}\nllms: {b: {type: builtin}}\n"
@@ -119,6 +133,19 @@ def test_streaming_can_be_set_for_all_agents_at_once() -> None:
         ("llm: mine", "llm: mime", "hector.yaml:19: agents.other.llm: there is no llm 'mime'; did you mean 'mine'?"),
         ("messages: 12", "messages: many", "hector.yaml:17: agents.support_agent.memory.messages: input should be a"),
         ("messages: 12", "messages: true", "agents.support_agent.memory.messages: this must be a whole number"),
+        ("strategy: window, messages: 12", "strategy: window, tokens: 9000",
+         "hector.yaml:17: agents.support_agent.memory.tokens: strategy window goes by messages"),
+        ("strategy: window, messages: 12", "strategy: tokens, messages: 12",
+         "hector.yaml:17: agents.support_agent.memory.messages: strategy tokens goes by tokens alone"),
+        ("strategy: window, messages: 12", "strategy: tokens, tokens: 99",
+         "memory.tokens: input should be greater than"),
+        ("strategy: window, messages: 12", "strategy: summary, tokens: 999",
+         "agents.support_agent.memory.tokens: strategy summary needs at least 1000, not 999"),
+        ("strategy: window, messages: 12", "strategy: summary, messages: 3",
+         "agents.support_agent.memory.messages: strategy summary needs at least 4, not 3"),
+        ("strategy: window, messages: 12", "strategy: summary, messages: 12, tokens: 9000",
+         "agents.support_agent.memory.messages: with tokens, the conversation is measured in these"),
+        ("strategy: window", "strategy: windw", "memory.strategy: 'windw' is not valid; valid: 'window', 'tokens' or"),
         ("1h30m", "soon", "hector.yaml:18: agents.support_agent.turns.timeout: 'soon' is not a duration"),
         ("policy: reject", "policy: rejct", "turns.policy: 'rejct' is not valid; valid: 'reject'"),
         ("backend: dynamodb", "backend: dynamo", "hector.yaml:20: session_store.backend: unknown backend 'dynamo'; did"

@@ -1,4 +1,4 @@
-"""What the model is shown is a valid conversation, whatever happened to earlier turns."""
+"""Turns as messages: a valid conversation, whatever happened to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hector.history import conversation, turns_needed
+from hector.history import conversation
 from hector.model import Message, Part, Role, Task, TaskState
 from tests.support import said
 
@@ -21,27 +21,20 @@ def turn(number: int, answer: str | None, state: TaskState = TaskState.COMPLETED
     return Task(f"t{number}", "s", "a", state, said(f"question {number}"), 0, 0, output=output, turn=number)
 
 
-@given(answers=ANSWERS, state=STATES, window=st.integers(0, 30))
-def test_roles_alternate_from_user_to_agent_and_nothing_is_empty(
-    answers: list[str | None], state: TaskState, window: int
-) -> None:
-    history = conversation([turn(number, answer, state) for number, answer in enumerate(answers, 1)], window=window)
-    roles = [message.role for message in history]
-    assert roles == [Role.USER, Role.AGENT] * (len(roles) // 2)
+@given(answers=ANSWERS, state=STATES)
+def test_roles_alternate_from_user_to_agent_and_nothing_is_empty(answers: list[str | None], state: TaskState) -> None:
+    history = conversation([turn(number, answer, state) for number, answer in enumerate(answers, 1)])
+    assert [message.role for message in history] == [Role.USER, Role.AGENT] * len(answers)
     assert all(message.text.strip() for message in history)
-    assert len(history) <= window
-
-
-@given(answers=ANSWERS)
-def test_nothing_that_the_user_said_is_lost(answers: list[str | None]) -> None:
-    history = conversation([turn(number, answer) for number, answer in enumerate(answers, 1)], window=1000)
     shown = [message.text for message in history if message.role is Role.USER]
-    assert shown == [f"question {number}" for number in range(1, len(answers) + 1)]
+    assert shown == [f"question {number}" for number in range(1, len(answers) + 1)], (
+        "nothing that the user said is lost"
+    )
 
 
 def test_a_turn_without_an_answer_is_explained_to_the_model() -> None:
     ended = [turn(1, "hello"), turn(2, None, TaskState.CANCELED), turn(3, None, TaskState.FAILED)]
-    assert [message.text for message in conversation(ended, window=10)] == [
+    assert [message.text for message in conversation(ended)] == [
         "question 1", "hello",
         "question 2", "[The user canceled this before there was an answer.]",
         "question 3", "[There was no answer, because of a failure.]",
@@ -49,17 +42,13 @@ def test_a_turn_without_an_answer_is_explained_to_the_model() -> None:
 
 
 def test_a_canceled_turn_keeps_what_it_said() -> None:
-    history = conversation([turn(1, "I was about", TaskState.CANCELED)], window=10)
+    history = conversation([turn(1, "I was about", TaskState.CANCELED)])
     assert [message.text for message in history] == ["question 1", "I was about"]
 
 
-@given(window=st.integers(0, 100), more=st.integers(0, 5))
-def test_the_window_is_filled_with_the_newest(window: int, more: int) -> None:
-    count = turns_needed(window) + more
-    history = conversation([turn(number, "answer") for number in range(1, count + 1)], window=window)
-    assert len(history) == window - window % 2
-    if history:
-        assert history[-2].text == f"question {count}"
+def test_an_empty_message_is_explained_too() -> None:
+    question, _ = conversation([replace(turn(1, "What?"), input=said(" \n"))])
+    assert question.text == "[The message was empty.]"
 
 
 @pytest.mark.parametrize(
@@ -74,5 +63,5 @@ def test_a_file_that_the_model_may_have_refused_is_not_shown_again(
 ) -> None:
     picture = Part(raw=b"...", media_type="image/png", filename="cat.png")
     asked = replace(turn(1, answer, state), input=Message(Role.USER, (Part("what is it?"), picture)))
-    question, _ = conversation([asked], window=2)
+    question, _ = conversation([asked])
     assert question.parts == (Part("what is it?"), picture if shown else Part("[A file: cat.png, image/png]"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import replace
 
-from hector.agents.base import ServedAgent, Turn
-from hector.history import conversation, turns_needed
+from hector.agents.base import Agent, ServedAgent, Turn
+from hector.history import NOTHING_KNOWN, History, Known
 from hector.live import LiveLog, LiveLogs
 from hector.model import Event, EventKind, Task
 from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
@@ -15,8 +15,9 @@ from hector.stores.base import Lease, Store
 
 
 class Running:
-    def __init__(self, store: Store, live: LiveLogs, queue: WorkQueue | None) -> None:
+    def __init__(self, store: Store, live: LiveLogs, history: History, queue: WorkQueue | None) -> None:
         self._store = store
+        self._history = history
         self._live = live
         self._queue = queue
         self._producers: dict[asyncio.Task[None], Producer] = {}
@@ -27,24 +28,22 @@ class Running:
         lease: Lease,
         task: Task,
         *,
-        ended: Sequence[Task] = (),
+        known: Known = NOTHING_KNOWN,
         log: LiveLog | None = None,
         seconds_left: float | None = None,
     ) -> None:
-        """Run the claimed task's turn, from now on by itself. `ended` are the newest turns, as far as they are known.
+        """Run the claimed task's turn, from now on by itself. `known` is what has been read of its session.
 
         Raises StoreUnavailable, NotFound; then nothing has begun.
         """
-        needed = turns_needed(served.window)
-        if lease.head != (ended[-1].turn if ended else 0) or len(ended) < min(needed, lease.head):
-            ended = await self._store.read_history(lease.session.principal, lease.session.id, limit=max(1, needed))
+        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
+        agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
         log = log or self._live.open(task.id)
         so_far = "".join(event.text for event in log.events if event.kind is EventKind.MESSAGE)
-        history = conversation(ended, window=served.window)
-        turn = Turn(task.id, lease.session, task.input, history, served.system, so_far)
+        turn = replace(turn, so_far=so_far)
         limits = Limits(served.timeout, seconds_left, served.streams)
         queue = self._queue if served.hands_over else None
-        self._run(Producer(self._store, log, lease, limits, queue), served, turn)
+        self._run(Producer(self._store, log, lease, limits, queue), agent, turn)
 
     async def go_on(self, served: ServedAgent, lease: Lease, *, seconds_left: float | None = None) -> LiveLog | None:
         """Run a claimed task that another process has submitted, and may have begun; its log, from its beginning.
@@ -78,8 +77,8 @@ class Running:
         if self._producers:
             await asyncio.wait(set(self._producers), timeout=2 * CLEAN_UP_SECONDS)
 
-    def _run(self, producer: Producer, served: ServedAgent, turn: Turn) -> None:
-        running = asyncio.create_task(producer.run(served.agent, turn), name=f"turn {turn.task_id}")
+    def _run(self, producer: Producer, agent: Agent, turn: Turn) -> None:
+        running = asyncio.create_task(producer.run(agent, turn), name=f"turn {turn.task_id}")
         self._producers[running] = producer
 
         def ended(done: asyncio.Task[None]) -> None:

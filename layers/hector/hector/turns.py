@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from hector.agents.base import ServedAgent
 from hector.claims import Claims, Queueing
 from hector.concurrency import side_by_side
 from hector.errors import HectorError, InvalidRequest, NotFound, QueueUnavailable, Stopping
-from hector.history import turns_needed
+from hector.history import NOTHING_KNOWN, History, Known
 from hector.line import Lines
 from hector.live import LiveLogs
 from hector.model import Message, Principal, Session, Task, TaskState, TurnPolicy, new_session_id, new_task_id
@@ -22,9 +22,6 @@ from hector.running import Running
 from hector.stores.base import Clock, Idempotency, Lease, Store
 
 logger = logging.getLogger(__name__)
-
-_MOST_TURNS_AT_FIRST = 50
-"""Turns read before the session's agent is known; one that is shown more reads again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +64,9 @@ class Turns:
         self._agents = agents
         self._limits = limits
         self._now = clock
-        shown = max((turns_needed(agent.window) for agent in agents.values()), default=0)
-        self._read_at_first = max(1, min(shown, _MOST_TURNS_AT_FIRST))
+        self._history = History(store, agents.values())
         self._claims = Claims(store, recovery)
-        self._running = Running(store, live, queue)
+        self._running = Running(store, live, self._history, queue)
         self._lines = Lines(store, live, self._claims, self._running, self.agent, clock, queue)
         self._queue = queue
         self._canceling: set[asyncio.Task[None]] = set()
@@ -145,13 +141,13 @@ class Turns:
         Gives back the task, from before if the idempotency key is known. `agent_id` is the agent that the session must
         be with. Raises NotFound, InvalidRequest, SessionBusy, LineFull, IdempotencyKeyReused, Stopping.
         """
-        session, ended = await side_by_side(
+        session, known = await side_by_side(
             self._store.read_session(principal, session_id),
-            self._store.read_history(principal, session_id, limit=self._read_at_first),
+            self._history.read(principal, session_id),
         )
         if agent_id not in (None, session.agent_id):
             raise InvalidRequest(f"That session is with agent {session.agent_id!r}.", field="contextId")
-        return await self._open(session, ended, message, asked)
+        return await self._open(session, known, message, asked)
 
     async def start_new(self, principal: Principal, agent_id: str, message: Message, *, asked: Asked = PLAINLY) -> Task:
         """Open the first turn of a new session, or give back the one from before if the idempotency key is known.
@@ -162,7 +158,7 @@ class Turns:
         if key is not None:
             key = replace(key, fingerprint=f"{agent_id} {key.fingerprint}")
         session = await self.create_session(principal, agent_id, idempotency=key)
-        return await self._open(session, [], message, asked)
+        return await self._open(session, NOTHING_KNOWN, message, asked)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
         """Ask the worker to stop; it does within a second. Raises NotFound, TaskNotCancelable."""
@@ -205,7 +201,7 @@ class Turns:
         await self._lines.stop()
         await self._running.stop(grace)
 
-    async def _open(self, session: Session, ended: Sequence[Task], message: Message, asked: Asked) -> Task:
+    async def _open(self, session: Session, known: Known, message: Message, asked: Asked) -> Task:
         if self._stopping:
             raise Stopping("This server is being stopped. Send the message again, to another one or in a moment.")
         served = self.agent(session.agent_id)
@@ -222,7 +218,7 @@ class Turns:
         elif claimed.lease is not None:
             try:
                 await self._running.start(
-                    served, claimed.lease, claimed.task, ended=ended, seconds_left=asked.seconds_left
+                    served, claimed.lease, claimed.task, known=known, seconds_left=asked.seconds_left
                 )
             except BaseException:
                 await self._claims.take_back(claimed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hector import config
 from hector.agents.base import Agent, ServedAgent
@@ -33,6 +35,9 @@ from hector.sweep import Sweep
 from hector.telemetry import on_lambda
 from hector.turns import SessionLimits, Turns
 from hector.worker import Worker
+
+if TYPE_CHECKING:
+    from hector.agents.tokens.base import Tokenizer
 
 
 def load(file: str | None = None) -> Services:
@@ -63,6 +68,8 @@ def build(
 ) -> Services:
     """The services of these settings; a `store` or a `queue` given here takes the place of the configured one."""
     models = {name: _agent(settings, name, llm) for name, llm in settings.llms.items()}
+    counted = {agent.llm for agent in settings.agents.values() if agent.memory.budget is not None}
+    tokenizers = {name: _tokenizer(settings.llms[name], models[name]) for name in counted}
     agents = {
         id_: ServedAgent(
             id=id_,
@@ -71,6 +78,9 @@ def build(
             description=agent.description,
             system=agent.prompt.system,
             window=agent.memory.messages,
+            tokens=agent.memory.budget,
+            summarises=agent.memory.strategy == "summary",
+            tokenizer=tokenizers.get(agent.llm),
             timeout=agent.turns.timeout / 1000,
             streams=settings.streams(agent),
             policy=TurnPolicy(agent.turns.policy),
@@ -138,6 +148,16 @@ def _agent(settings: Settings, name: str, llm: LLM) -> Agent:
                 return PythonAgent(load_target(llm.target))
             except ConfigError as error:
                 raise settings.error(("llms", name, "target"), error.message) from error
+
+
+def _tokenizer(llm: LLM, agent: Agent) -> Tokenizer | None:
+    """What counts as the agent's model does; None for Python, where nobody knows how often it calls which model."""
+    from hector.agents.tokens.estimate import Estimate
+
+    if isinstance(llm, PythonLLM):
+        return None
+    own: Callable[[], Tokenizer] | None = getattr(agent, "tokenizer", None)
+    return own() if own else Estimate()
 
 
 def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:

@@ -43,6 +43,8 @@ def _said(messages: Any, system: str | None) -> list[str]:
         for block in message["content"]:
             if "text" in block:
                 texts.append(f"{message['role']}:{block['text']} ")
+            elif "toolUse" in block:
+                texts.append(f"{message['role']}:call-{block['toolUse']['name']} ")
             elif "toolResult" in block:
                 texts.append(f"tool:{block['toolResult']['content'][0]['text']} ")
     return texts

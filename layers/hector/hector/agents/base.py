@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hector.model import Message, Role, Session, StopReason, TurnPolicy, Usage
 
@@ -15,13 +15,18 @@ _GO_ON = Message.of(
     Role.USER, "Your answer was cut off. Go on exactly where it stopped: repeat nothing, and say nothing about this."
 )
 
+if TYPE_CHECKING:
+    from hector.agents.tokens.base import Tokenizer
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What an agent is given: the user's message, the conversation before it, and the session that it belongs to.
 
-    `history` alternates between user and agent, starts with the user and ends with the agent (or is empty). `so_far` is
-    what another process has said of this answer: the agent goes on from there.
+        `history` alternates between user and agent, starts with the user and ends with the agent (or is empty). Where
+    there is a `summary` of what was said before that, it is part of `system`, too. `so_far` is what another process has
+    said of this answer: the agent goes on from there. A turn that `summarises` is no message of the user: its answer is
+    to be a summary of `summary` and `history`, which replaces them.
     """
 
     task_id: str
@@ -30,6 +35,8 @@ class Turn:
     history: tuple[Message, ...] = ()
     system: str | None = None
     so_far: str = ""
+    summary: str | None = None
+    summarises: bool = False
 
     @property
     def text(self) -> str:
@@ -79,8 +86,11 @@ class Agent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedAgent:
-    """An agent with the settings that its turns run under; `window` is in messages, times are in seconds.
+    """An agent with the settings that its turns run under; times are in seconds.
 
+    Of a session it is shown the newest `window` messages; with `tokens`, as many as fit into these, together with the
+    system prompt and the new message. With `summarises`, what does not fit is shown as a summary. `tokenizer` counts as
+    its model does, whose reports (Usage) set that right; without one, tokens are estimated.
     `max_waiting` messages wait in a busy session, each for `max_wait`; `cancels_on_disconnect`: a turn ends with the
     connection that asked for it. `hands_over`: a turn whose process has to go is gone on with by another one.
     """
@@ -91,6 +101,9 @@ class ServedAgent:
     description: str = ""
     system: str | None = None
     window: int = 40
+    tokens: int | None = None
+    summarises: bool = False
+    tokenizer: Tokenizer | None = None
     timeout: float = 600.0
     streams: bool = True
     policy: TurnPolicy = TurnPolicy.REJECT

@@ -29,7 +29,7 @@ _OVERFLOW = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _FILTERED = re.compile(r"content[ _](filter|management policy)|guardrail", re.IGNORECASE)
-_TOO_LONG = "The conversation is longer than the model can take: start a new session, or lower memory.messages."
+_TOO_LONG = "The conversation is longer than the model can take: start a new session, or lower memory in hector.yaml."
 _BY_STATUS = {
     401: ("model_unauthorized", "The model's server refused the credentials: check the key in hector.yaml."),
     403: ("model_unauthorized", "The credentials may not use this model: check the key and its permissions."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
@@ -28,7 +28,11 @@ from hector.agents.retries import Retries
 from hector.errors import ModelError
 from hector.model import Part, StopReason, Usage
 
+if TYPE_CHECKING:
+    from hector.agents.tokens.base import Tokenizer
+
 NO_KEY = "none"
+_OPENAI = "api.openai.com"
 _TAKES = "images (as bytes, or by an http or https url), PDF documents and text files (as bytes)"
 _CONNECT_SECONDS = 10.0
 
@@ -47,10 +51,11 @@ class OpenAIAgent:
         idle_timeout: float = 120.0,
         retries: Retries | None = None,
     ) -> None:
+        self._base_url = base_url
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._where = f"The model's server at {self._url}"
         self._has_key = api_key != NO_KEY
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "model": model,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -63,6 +68,19 @@ class OpenAIAgent:
         limits = httpx.Limits(max_connections=None)
         headers = {"Authorization": f"Bearer {api_key}"}
         self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits)
+
+    def tokenizer(self) -> Tokenizer:
+        """What counts as this model does."""
+        from hector.agents.tokens.base import FirstThatCan
+        from hector.agents.tokens.estimate import Estimate
+        from hector.agents.tokens.openai import TiktokenTokenizer
+        from hector.agents.tokens.server import ServerTokenizer
+
+        model = self._settings["model"]
+        tiktoken = TiktokenTokenizer(model)
+        if httpx.URL(self._base_url).host == _OPENAI:
+            return FirstThatCan(tiktoken, Estimate())
+        return FirstThatCan(ServerTokenizer(self._client, base_url=self._base_url, model=model), tiktoken, Estimate())
 
     def answer(self, turn: Turn) -> AsyncGenerator[Output, None]:
         body = {**self._settings, "messages": _messages(turn)}

@@ -46,6 +46,9 @@ def _header_value(value: Any) -> Any:
 Number = Annotated[int, BeforeValidator(_no_truth)]
 """A whole number, or the text of one, as an environment variable gives it."""
 Positive = Annotated[Number, Field(gt=0)]
+DEFAULT_TOKENS = 8_000
+LEAST_SUMMARY_TOKENS = 1_000
+LEAST_SUMMARY_MESSAGES = 4
 Secret = Annotated[SecretStr, BeforeValidator(_header_value)]
 
 
@@ -147,8 +150,36 @@ class Reasoning(Model):
 
 
 class Memory(Model):
-    strategy: Literal["window"] = "window"
+    """What an agent is shown of a session: the newest messages, what fits into so many tokens, or a summary first."""
+
+    strategy: Literal["window", "tokens", "summary"] = "window"
     messages: Annotated[Number, Field(ge=0, le=1000)] = 40
+    tokens: Annotated[Number, Field(ge=100, le=10_000_000)] | None = None
+
+    @property
+    def budget(self) -> int | None:
+        """In tokens; None: it goes by messages."""
+        return self.tokens or (DEFAULT_TOKENS if self.strategy == "tokens" else None)
+
+    @property
+    def misfit(self) -> tuple[str, str] | None:
+        """The first key that does not go with the strategy, and why."""
+        counted, chosen = self.tokens is not None, "messages" in self.model_fields_set
+        if self.strategy == "window":
+            return (
+                ("tokens", "strategy window goes by messages; for tokens, choose tokens or summary")
+                if counted
+                else None
+            )
+        if self.strategy == "tokens":
+            return ("messages", "strategy tokens goes by tokens alone; leave this out") if chosen else None
+        if counted and chosen:
+            return "messages", "with tokens, the conversation is measured in these; leave one of the two out"
+        if self.tokens is not None and self.tokens < LEAST_SUMMARY_TOKENS:
+            return "tokens", f"strategy summary needs at least {LEAST_SUMMARY_TOKENS}, not {self.tokens}"
+        if self.messages < LEAST_SUMMARY_MESSAGES:
+            return "messages", f"strategy summary needs at least {LEAST_SUMMARY_MESSAGES}, not {self.messages}"
+        return None
 
 
 class Turns(Model):

@@ -29,8 +29,9 @@ agents:                   # what clients talk to, by these ids
     # reasoning:
     #   enable_streaming: true    # false: the answer comes in one piece
     # memory:
-    #   strategy: window
+    #   strategy: window          # or tokens, or summary: what is older, in short
     #   messages: 40              # the newest messages that the model is shown
+    #   # tokens: 8000            # for tokens and summary, in place of messages
     # turns:
     #   timeout: 120s             # a turn that takes longer fails
 

@@ -1,4 +1,4 @@
-"""What the model is shown of a session: the newest messages, always as a valid conversation.
+"""Turns as messages: always a valid conversation.
 
 Valid means that roles alternate, starting with the user and ending with the agent, whatever happened to earlier turns.
 Each turn gives two messages; where one ended before the agent said anything, a note stands in for the answer, so that
@@ -8,7 +8,7 @@ that the user sent are left out, too: they may be what the model refused, and wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from hector.model import Message, Role, Task, TaskState
 
@@ -18,20 +18,14 @@ _NOTES = {
 }
 
 
-def conversation(ended: Sequence[Task], *, window: int) -> tuple[Message, ...]:
-    """The turns that have ended, oldest first, as at most `window` messages."""
-    messages: list[Message] = []
-    for task in ended[len(ended) - min(turns_needed(window), len(ended)) :]:
-        messages += (_question(task), _answer(task))
-    return tuple(messages)
-
-
-def turns_needed(window: int) -> int:
-    """How many turns fill a window of messages."""
-    return window // 2
+def conversation(ended: Iterable[Task]) -> tuple[Message, ...]:
+    """The messages of turns that have ended, two for each."""
+    return tuple(message for task in ended for message in (_question(task), _answer(task)))
 
 
 def _question(task: Task) -> Message:
+    if not task.input.has_files and not task.input.text.strip():
+        return Message.of(Role.USER, "[The message was empty.]")
     accepted = task.state is TaskState.COMPLETED or task.output is not None
     return task.input if accepted else task.input.without_files()
 

@@ -1,0 +1,1 @@
+"""How many tokens a text is, as the model that it is for counts them; see docs/memory.md."""
