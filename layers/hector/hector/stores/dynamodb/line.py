@@ -48,7 +48,7 @@ class Line(Tasks):
                 return working(task)
             ended = task if task.state.terminal else await self._end_unbegun(task_id, outcome, nonce)
             if ended is not None:
-                await self._take_out(hot, task_id)
+                await self._take_out_of_line(hot, task_id)
                 return ended
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
@@ -62,7 +62,7 @@ class Line(Tasks):
                 if await self._mark(task_id):
                     return working(task)
             elif canceled := await self._end_unbegun(task_id, Outcome(TaskState.CANCELED, 0), nonce):
-                await self._take_out(hot, task_id)
+                await self._take_out_of_line(hot, task_id)
                 return canceled
 
     async def _join(self, principal: Principal, task_id: str, *, most: int, interrupt: bool) -> Row:
@@ -138,17 +138,3 @@ class Line(Tasks):
         except ConditionFailed:
             return False
         return True
-
-    async def _take_out(self, hot: Row, task_id: str) -> None:
-        """Out of the line, wherever it stands in it by now."""
-        entries = items.line_entries(task_id)
-        while at := [(index, entry) for index, entry in enumerate(hot.get("waiting", ())) if entry in entries]:
-            [(index, entry)] = at
-            place = f"waiting[{index}]"
-            try:
-                await self._table.update(
-                    items.hot_key(hot["pk"]), f"REMOVE {place}", condition=f"{place} = :entry", entry=entry
-                )
-                return
-            except ConditionFailed as met:
-                hot = met.row

@@ -63,6 +63,8 @@ class Turns(Sessions):
             return
         if TaskState(row["task_state"]) is not TaskState.SUBMITTED:
             return
+        if hot is not None:
+            await self._take_out_of_line(hot, task.id)
         try:
             if "pointer" in row:
                 key = (task.session_id, row["pointer"])
