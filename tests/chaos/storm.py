@@ -74,12 +74,13 @@ class Storm:
     @staticmethod
     def _start(url: str, journal: Path, index: int, life: int, sessions: list[str]) -> subprocess.Popen[bytes]:
         path = ":".join([ENVIRONMENT["PYTHONPATH"], str(ROOT)])
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.worker", url, str(journal), f"w{index}.{life}", *sessions],
-            env=ENVIRONMENT | {"PYTHONPATH": path},
-            stdout=subprocess.DEVNULL,
-            stderr=(journal.parent / f"worker-{index}.log").open("ab"),
-        )
+        with (journal.parent / f"worker-{index}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.worker", url, str(journal), f"w{index}.{life}", *sessions],
+                env=ENVIRONMENT | {"PYTHONPATH": path},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
 
 
 def _wait_for(journal: Path, workers: int) -> None:

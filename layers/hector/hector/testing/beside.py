@@ -225,13 +225,13 @@ class Beside(RuleBasedStateMachine):
             held = theirs if store is self._store else mine
             return store.append_events(held, events, extend=15_000)
 
-        self._worker(call, mine)
+        self._worker(call)
 
     @precondition(lambda self: self._leases)
     @rule(lease=PICK)
     def check_lease(self, lease: int) -> None:
         _, (mine, theirs) = self._lease(lease)
-        self._worker(lambda store: store.check_lease(theirs if store is self._store else mine), mine)
+        self._worker(lambda store: store.check_lease(theirs if store is self._store else mine))
 
     @precondition(lambda self: self._leases)
     @rule(lease=PICK, state=st.sampled_from([TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED]),
@@ -250,7 +250,7 @@ class Beside(RuleBasedStateMachine):
         def call(store: Store) -> Awaitable[Any]:
             return store.commit(theirs if store is self._store else mine, outcome, nonce=nonce)
 
-        if isinstance(self._worker(call, mine), Task):
+        if isinstance(self._worker(call), Task):
             self._committed.add(mine.task_id)
         self._compare_task(mine.task_id)
 
@@ -260,7 +260,7 @@ class Beside(RuleBasedStateMachine):
         _, (mine, theirs) = self._lease(lease)
         if mine.task_id not in self._committed and self._log(mine.task_id):
             return  # who has said something commits first
-        self._worker(lambda store: store.release(theirs if store is self._store else mine), mine)
+        self._worker(lambda store: store.release(theirs if store is self._store else mine))
         self._compare_session(mine.session.id)
 
     @precondition(lambda self: self._leases)
@@ -272,7 +272,7 @@ class Beside(RuleBasedStateMachine):
         def call(store: Store) -> Awaitable[Any]:
             return store.save_summary(theirs if store is self._store else mine, summary)
 
-        self._worker(call, mine)
+        self._worker(call)
 
     # Everybody's
 
@@ -346,10 +346,9 @@ class Beside(RuleBasedStateMachine):
             self._leases.append((taken[0], taken[1]))
         self._compare_session(task.session_id)
 
-    def _worker(self, call: Call, lease: Lease) -> Any:
-        """Of a session that is gone, a worker is told that its lease is lost, or that there is no such thing."""
+    def _worker(self, call: Call) -> Any:
         self._last = call, True
-        return self._both(call, gone=not self._alive(lease.session.id), brief=True)
+        return self._both(call, brief=True)
 
     def _write(self, call: Call) -> Any:
         self._last = call, False
@@ -362,10 +361,10 @@ class Beside(RuleBasedStateMachine):
         if isinstance(self._both(lambda store: store.read_task(self._owner, task_id)), Task):
             self._both(lambda store: store.read_events(self._owner, task_id, after=0))
 
-    def _both(self, call: Call, *, gone: bool = False, brief: bool = False) -> Any:
+    def _both(self, call: Call, *, brief: bool = False) -> Any:
         expected = self._run(_outcome(call(self._reference)))
         found = self._run(_outcome(call(self._store)))
-        told = [_comparable(result, gone, brief) for result in (expected, found)]
+        told = [_comparable(result, brief) for result in (expected, found)]
         assert told[0] == told[1], f"the reference: {told[0]}\nthis store:    {told[1]}"
         return expected
 
@@ -438,14 +437,12 @@ async def _whole(read: Callable[[str | None], Awaitable[Page[Any]]]) -> list[Any
             return items
 
 
-def _comparable(result: Any, gone: bool, brief: bool) -> Any:
+def _comparable(result: Any, brief: bool) -> Any:
     match result:
         case SessionBusy():
             return type(result).__name__, result.task_id
-        case LeaseLost() | NotFound() if gone:
-            return "gone"
-        case LeaseLost() | TaskClosed():
-            return "refused"  # who has lost its lease on a task that has ended may be told either
+        case LeaseLost() | TaskClosed() | NotFound() if brief:
+            return "refused"  # a worker that may write nothing more may be told either
         case HectorError():
             return type(result).__name__, getattr(result, "task_id", None)
         case Lease() if brief:
