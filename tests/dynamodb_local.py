@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.engines import need
+from tests.processes import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30
@@ -23,9 +23,7 @@ def running() -> Iterator[str]:
     """The endpoint's URL."""
     java = need(shutil.which("java"), "DynamoDB Local needs java")
     folder = need(_folder(), "DynamoDB Local is not set up: scripts/dynamodb_local.sh")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     libraries = f"-Djava.library.path={folder / 'DynamoDBLocal_lib'}"
     command = [java, libraries, "-jar", str(folder / "DynamoDBLocal.jar"), "-inMemory", "-port", str(port)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

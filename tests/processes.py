@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,14 @@ from pathlib import Path
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith(("HECTOR_", "AWS_"))}
 ENVIRONMENT["PYTHONPATH"] = str(Path(__file__).parent.parent / "layers" / "hector")
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.emulator import Emulator, Function, Route
+from hector.emulator import Emulator, Function, Route
+from hector.emulator.model import Api, Stack
 from tests.lambda_ import built
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,9 @@ async def toy(source_layer: Path) -> AsyncIterator[StartToy]:
         environment: dict[str, str] | None = None,
         route_timeout: float = 29,
         binary: tuple[str, ...] = ("*/*",),
+        edge: bool = False,
+        concurrency: int | None = None,
+        **options: Any,
     ) -> Emulator:
         function = Function(
             name="Toy",
@@ -64,9 +69,11 @@ async def toy(source_layer: Path) -> AsyncIterator[StartToy]:
             environment={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/response-streaming"} if wrapper else {},
             layers=(source_layer,),
             timeout=timeout,
+            concurrency=concurrency,
         )
         routes = [Route("ANY", path, "Toy", streams, route_timeout, binary) for path in ("/", "/{proxy+}")]
-        return await stack.enter_async_context(Emulator([function], routes, environment=environment))
+        deployed = Stack((function,), Api(tuple(routes), edge=edge))
+        return await stack.enter_async_context(Emulator(stack=deployed, environment=environment, **options))
 
     async with AsyncExitStack() as stack:
         yield start

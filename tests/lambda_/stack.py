@@ -12,7 +12,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.emulator.template import transform
+from hector.emulator.transform import transform
 from tests.lambda_ import built
 
 PSEUDO = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.emulator import Emulator
-from tests.emulator.template import load
+from hector.emulator import Emulator
+from hector.emulator.template import load
 from tests.lambda_ import built
 from tests.lambda_.test_layers import build_layer
 
@@ -33,10 +33,12 @@ def test_the_build_puts_it_there_and_does_without_it(tmp_path: Path) -> None:
 
 async def test_the_functions_serve_it(built_template: Path, tmp_path: Path) -> None:
     (tmp_path / "hector.yaml").write_text(CONFIG)
-    functions, routes = load(built_template, built.PARAMETERS, {})
-    functions = [replace(function, layers=(*function.layers, tmp_path)) for function in functions]
+    stack = load(built_template, built.PARAMETERS)
+    functions = tuple(replace(function, layers=(*function.layers, tmp_path)) for function in stack.functions)
     async with (
-        Emulator(functions, routes, environment={"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}) as aws,
+        Emulator(
+            stack=replace(stack, functions=functions), environment={"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}
+        ) as aws,
         httpx.AsyncClient(base_url=aws.url, timeout=30) as client,
     ):
         agents = (await client.get("/agents")).text

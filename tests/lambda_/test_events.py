@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator import Emulator
+from hector.emulator import Emulator
 from tests.lambda_ import built
 
 SAMPLES = {"create_session": "CreateSession", "post_task": "PostTask", "stream_response": "StreamResponse"}

@@ -15,7 +15,7 @@ import pytest
 from tests.lambda_ import built
 
 # importlib.util.MAGIC_NUMBER of the released versions ("Include/internal/pycore_magic_number.h", first two bytes).
-DEAD_WEIGHT = ["rich", "typer", "prompt_toolkit", "uvicorn", "boto3", "hector/cli", "hector/testing"]
+DEAD_WEIGHT = ["rich", "typer", "prompt_toolkit", "uvicorn", "boto3", "hector/cli", "hector/emulator", "hector/testing"]
 PYC_MAGIC = {"3.11": 3495, "3.12": 3531, "3.13": 3571}
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
+from hector.emulator import Emulator
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.dynamodb.schema import DEFINITION
-from tests.emulator import Emulator
 from tests.engines import need
 from tests.lambda_ import built
 from tests.lambda_.stack import made
+from tests.support import wait_until
 
 
 @pytest.fixture
@@ -117,6 +118,50 @@ async def test_a_turn_goes_on_after_its_client_has_gone_and_can_be_read_later(aw
     texts = [data["message"]["parts"][0]["text"] for name, data in replay if name == "message"]
     assert "".join(texts) == "1 2 3 4 5 6 7 8 9 10"
     assert replay[-1][1]["status"] == {"state": "completed"}
+
+
+async def test_a_cut_stream_is_resumed_from_another_process_byte_for_byte(aws: Emulator) -> None:
+    body = {"message": {"role": "user", "parts": [{"type": "text", "text": "count to 15 every 100 ms"}]}}
+    async with httpx.AsyncClient(base_url=aws.url, timeout=30) as client:
+        received = ""
+        async with client.stream("POST", "/agents/my_agent/message/stream", json=body) as answer:
+            async for text in answer.aiter_text():
+                received += text
+                if received.count("\n\nid: ") >= 4:
+                    break
+        seen = received[: received.rindex("\n\n") + 2]
+        task = frames(seen)[0][1]["task_id"]
+        last = seen.count("\nid: ")
+        headers = {"Last-Event-ID": str(last)}
+        rest = (await client.get(f"/tasks/{task}/stream", headers=headers)).text
+        again = (await client.get(f"/tasks/{task}/stream")).text
+    assert (seen + rest.removeprefix(": ok\n\n")) == again
+    assert frames(again)[-1][1]["status"] == {"state": "completed"}
+    producing, resuming = aws.invocations[:2]
+    assert producing.pid != resuming.pid, "the first process was still at work"
+    assert {call.function for call in aws.invocations} == {"StreamResponse"}
+
+
+async def test_followers_of_a_killed_process_get_their_terminal_event(aws: Emulator) -> None:
+    body = {"message": {"role": "user", "parts": [{"type": "text", "text": "count to 500 every 100 ms"}]}}
+    async with httpx.AsyncClient(base_url=aws.url, timeout=60) as client:
+        producing = asyncio.create_task(client.post("/agents/my_agent/message/stream", json=body))
+        await wait_until(lambda: bool(aws.invocations) and b"id: 3" in aws.invocations[0].content, 20)
+        text = aws.invocations[0].content.partition(bytes(8))[2].decode()
+        first = frames(text[: text.rindex("\n\n")])[0][1]
+        followers = [asyncio.create_task(client.get(f"/tasks/{first['task_id']}/stream")) for _ in range(2)]
+        await wait_until(lambda: len(aws.invocations) == 3 and b"id: 3" in aws.invocations[2].content, 20)
+        aws.instances("StreamResponse")[0].kill()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await producing
+        ends = [frames((await follower).text)[-1] for follower in followers]
+        for name, data in ends:
+            assert name == "status"
+            assert data["status"]["state"] == "failed"
+            assert data["status"]["error"]["code"] == "worker_lost"
+        ask = {"input": {"type": "text/plain", "content": "My name is Alice"}}
+        answer = await client.post(f"/sessions/{first['context_id']}/tasks", json=ask)
+        assert answer.json()["status"]["state"] == "completed"
 
 
 async def test_a_cancel_reaches_the_process_that_runs_the_turn(aws: Emulator) -> None:

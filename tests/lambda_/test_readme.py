@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.emulator import Emulator, Function, Route
-from tests.emulator.template import transform
+from hector.emulator import Emulator, Function, Route
+from hector.emulator.transform import transform
 from tests.lambda_ import built
 from tests.lambda_.test_template import integrations, mode
 

@@ -1,4 +1,4 @@
-"""`sam local start-api`: the built functions in containers. It cannot stream, so the same answers come whole."""
+"""`make sam-local`: the built functions in containers, with one store for all of them. Streams come whole there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,9 +17,13 @@ import pytest
 
 from tests.engines import need
 from tests.lambda_ import built
+from tests.processes import ENVIRONMENT, free_port
 
 DOCKER = "HECTOR_REQUIRE_DOCKER"
 IMAGE = f"public.ecr.aws/lambda/python:{built.RUNTIME.removeprefix('python')}-{built.ARCHITECTURE}"
+SCRIPT = built.ROOT / "scripts" / "sam_local.sh"
+
+pytestmark = pytest.mark.timeout(400)
 
 
 def docker(*arguments: str) -> bool:
@@ -29,44 +32,34 @@ def docker(*arguments: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """What `make sam-local` starts."""
     need(docker("info"), "sam local needs a Docker daemon that runs", DOCKER)
-    need(docker("image", "inspect", IMAGE), f"sam local needs an image: docker pull {IMAGE}", DOCKER)
-    built_template: Path = request.getfixturevalue("built_template")
-    folder = tmp_path_factory.mktemp("sam-local")
-    variables = folder / "env.json"
-    # Containers share no memory; each test below stays within one function.
-    variables.write_text(json.dumps({"Parameters": {"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    overrides = [f"{name}={value}" for name, value in built.PARAMETERS.items()]
-    log = folder / "log"
+    need(docker("image", "inspect", IMAGE), f"sam local needs the image {IMAGE}: scripts/lambda_image.sh", DOCKER)
+    built.sam()
+    port, log = free_port(), tmp_path_factory.mktemp("sam-local") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [
-                *(built.sam(), "local", "start-api", "--template", str(built_template), "--port", str(port)),
-                *("--skip-pull-image", "--warm-containers", "EAGER", "--no-watch", "--env-vars", str(variables)),
-                *("--parameter-overrides", *overrides),
-            ],
-            cwd=built.ROOT,
-            env={**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"},
+            [SCRIPT, "--port", str(port)],
+            env={**ENVIRONMENT, "PORT_OF_DYNAMODB": str(free_port())},
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             _started(client, process, log)
             yield client
     finally:
-        process.send_signal(signal.SIGINT)  # sam removes its containers
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does; sam removes its containers
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _started(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
+    for _ in range(600):
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(httpx.TransportError):
             client.get("/health")
@@ -75,30 +68,33 @@ def _started(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) 
     raise TimeoutError(log.read_text())
 
 
-pytestmark = pytest.mark.timeout(300)
-
-
-def test_a_session_is_created_and_read(api: httpx.Client) -> None:
+def test_two_messages_are_remembered_across_functions(api: httpx.Client) -> None:
     created = api.post("/sessions", content='{"agentId": "support_agent"}')
     assert created.status_code == 201
-    path = f"/sessions/{created.json()['sessionId']}"
-    assert api.get(path).json()["agentId"] == "support_agent"
-    assert (api.get("/sessions/nobody")).json()["status"] == 404
-
-
-def test_a_message_is_answered_and_its_task_can_be_read(api: httpx.Client) -> None:
-    message = {"message": {"role": "user", "parts": [{"type": "text", "text": "My name is Alice"}]}}
-    answer = api.post("/agents/support_agent/message/send", json=message)
-    assert answer.status_code == 200
-    assert "Alice" in answer.text
-    task = api.get(f"/tasks/{answer.json()['taskId']}").json()
+    session = created.json()["sessionId"]
+    answers = [
+        api.post(f"/sessions/{session}/tasks", content=json.dumps({"input": {"type": "text/plain", "content": text}}))
+        for text in ("My name is Alice", "What is my name?")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].json()["output"]["content"] == "Your name is Alice."
+    assert api.get(f"/sessions/{session}").json()["turns"] == 2, "another function reads what this one wrote"
+    task = api.get(f"/tasks/{answers[0].json()['taskId']}").json()
     assert task["status"]["state"] == "completed"
 
 
-def test_a_stream_comes_whole(api: httpx.Client) -> None:
+def test_errors_are_problem_details(api: httpx.Client) -> None:
+    assert api.get("/sessions/nobody").json()["status"] == 404
+
+
+def test_a_stream_comes_whole_and_is_replayed(api: httpx.Client) -> None:
     message = {"message": {"role": "user", "parts": [{"type": "text", "text": "count to 5"}]}}
     answer = api.post("/agents/my_agent/message/stream", json=message)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.text.count("event: message") == 5
     assert '"state":"completed"' in answer.text
+    task = json.loads(answer.text.split("data: ", 1)[1].split("\n")[0])["task_id"]
+    rest = api.get(f"/tasks/{task}/stream", params={"after": "4"})
+    assert rest.text.count("event: message") == 1
+    assert '"state":"completed"' in rest.text

@@ -12,14 +12,14 @@ import time
 import httpx
 import pytest
 
-from tests.emulator import Emulator
+from hector.emulator import Emulator
 from tests.lambda_.conftest import StartToy
 
 PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response"
 
 
 def log_of(emulator: Emulator) -> str:
-    return "\n".join(line for instance in emulator._instances for line in instance.log)
+    return "\n".join(line for instance in emulator.pool.instances for line in instance.log)
 
 
 async def settle(emulator: Emulator, text: str, seconds: float = 5) -> str:
@@ -49,7 +49,7 @@ async def test_chunks_arrive_when_they_are_made(toy: StartToy, http: httpx.Async
 
 async def test_the_contract_of_a_streamed_answer(toy: StartToy) -> None:
     aws = await toy("echo")
-    call = await aws.invoke("Toy", _v1_event("/a b", body="hello"))
+    call = await aws.invoke("Toy", v1_event("/a b", body="hello"))
     raw = await call.read()
     assert call.mode == "streaming"
     assert call.headers["content-type"] == PRELUDE_TYPE
@@ -127,7 +127,7 @@ async def test_failure_before_the_first_byte_is_a_failed_invocation(toy: StartTo
 async def test_failure_in_mid_stream_comes_as_trailers(toy: StartToy, handler: str, kind: str, message: str) -> None:
     aws = await toy(handler)
     for _ in range(2):
-        call = await aws.invoke("Toy", _v1_event("/"))
+        call = await aws.invoke("Toy", v1_event("/"))
         assert (await call.read()).endswith(b"data: one\n\n")
         assert call.trailers["lambda-runtime-function-error-type"] == f"Function.{kind}"
         report = json.loads(base64.b64decode(call.trailers["lambda-runtime-function-error-body"]))
@@ -153,14 +153,14 @@ async def test_failure_after_the_answer_is_only_logged(toy: StartToy, http: http
 
 async def test_an_application_that_says_nothing(toy: StartToy) -> None:
     aws = await toy("no_answer")
-    call = await aws.invoke("Toy", _v1_event("/"))
+    call = await aws.invoke("Toy", v1_event("/"))
     assert call.error is not None
     assert call.error["errorMessage"] == "The application returned without a response body."
 
 
 async def test_a_prelude_beyond_16_kb_is_refused_with_the_culprit(toy: StartToy) -> None:
     aws = await toy("huge_head")
-    call = await aws.invoke("Toy", _v1_event("/"))
+    call = await aws.invoke("Toy", v1_event("/"))
     assert call.error is not None
     assert call.error["errorType"] == "PreludeTooLarge"
     assert "'x-huge'" in call.error["errorMessage"]
@@ -168,11 +168,11 @@ async def test_a_prelude_beyond_16_kb_is_refused_with_the_culprit(toy: StartToy)
 
 async def test_an_import_failure_is_an_init_error_and_ends_the_process(toy: StartToy) -> None:
     aws = await toy("broken.handler")
-    call = await aws.invoke("Toy", _v1_event("/"))
+    call = await aws.invoke("Toy", v1_event("/"))
     assert call.error is not None
     assert call.error["errorType"] == "RuntimeError"
     assert call.error["errorMessage"] == "no configuration"
-    instance = aws._instances[0]
+    instance = aws.pool.instances[0]
     await asyncio.wait_for(instance._process.wait(), 5)
     assert instance._process.returncode == 1
 
@@ -187,9 +187,9 @@ async def test_an_event_that_is_no_request(toy: StartToy) -> None:
 
 async def test_no_task_outlives_its_invocation(toy: StartToy) -> None:
     aws = await toy("leaves_a_task")
-    await (await aws.invoke("Toy", _v1_event("/leave"))).read()
+    await (await aws.invoke("Toy", v1_event("/leave"))).read()
     await aws.idle()
-    second = await aws.invoke("Toy", _v1_event("/look"))
+    second = await aws.invoke("Toy", v1_event("/look"))
     assert (await second.read()).partition(bytes(8))[2] == b"[]", "the task ran inside the next invocation"
     assert len({call.pid for call in aws.invocations}) == 1
     log = await settle(aws, "left behind")
@@ -199,16 +199,16 @@ async def test_no_task_outlives_its_invocation(toy: StartToy) -> None:
 
 async def test_a_task_that_cannot_be_cancelled_ends_the_process(toy: StartToy) -> None:
     aws = await toy("stubborn_task")
-    assert (await (await aws.invoke("Toy", _v1_event("/"))).read()).endswith(b"done")
-    await asyncio.wait_for(aws._instances[0]._process.wait(), 10)
+    assert (await (await aws.invoke("Toy", v1_event("/"))).read()).endswith(b"done")
+    await asyncio.wait_for(aws.pool.instances[0]._process.wait(), 10)
     assert "these tasks ignore cancellation: stubborn" in await settle(aws, "ignore cancellation")
-    assert (await (await aws.invoke("Toy", _v1_event("/"))).read()).endswith(b"done")
+    assert (await (await aws.invoke("Toy", v1_event("/"))).read()).endswith(b"done")
     assert aws.invocations[0].pid != aws.invocations[1].pid
 
 
 async def test_disconnect_is_reported_after_the_answer_and_not_before(toy: StartToy) -> None:
     aws = await toy("listens")
-    call = await aws.invoke("Toy", _v1_event("/", body="x"))
+    call = await aws.invoke("Toy", v1_event("/", body="x"))
     assert (await call.read()).endswith(b"one quiet")
     assert "then http.disconnect" in await settle(aws, "then")
 
@@ -237,7 +237,7 @@ async def test_a_client_that_goes_away_is_not_noticed_by_the_function(toy: Start
 
 async def test_a_slow_reader_slows_the_application_down(toy: StartToy) -> None:
     aws = await toy("flood")
-    call = await aws.invoke("Toy", _v1_event("/"))
+    call = await aws.invoke("Toy", v1_event("/"))
     await asyncio.sleep(1)
     sent = log_of(aws).count("sent ")
     # What may be under way: 16 pieces here, and the sockets' and transports' buffers (a few MB on loopback).
@@ -249,8 +249,8 @@ async def test_a_slow_reader_slows_the_application_down(toy: StartToy) -> None:
 
 async def test_a_lost_runtime_api_is_an_oserror_for_the_application_and_ends_the_process(toy: StartToy) -> None:
     aws = await toy("sends_for_long")
-    call = await aws.invoke("Toy", _v1_event("/"))
-    instance = aws._instances[0]
+    call = await aws.invoke("Toy", v1_event("/"))
+    instance = aws.pool.instances[0]
     instance._server.close()
     for task in list(instance._tasks):
         if "_serve" in repr(task):
@@ -303,7 +303,7 @@ async def test_the_routes_timeout(toy: StartToy, http: httpx.AsyncClient) -> Non
     silent = await toy("slow_start", route_timeout=1)
     assert (await http.get(f"{silent.url}/")).status_code == 504
     talking = await toy("ticks", route_timeout=1.0)
-    await (await talking.invoke("Toy", _v1_event("/warm"))).read()
+    await (await talking.invoke("Toy", v1_event("/warm"))).read()
     await talking.idle()
     with pytest.raises(httpx.RemoteProtocolError):
         await http.get(f"{talking.url}/")
@@ -364,7 +364,7 @@ async def test_without_streaming_binary_is_base64_and_a_late_failure_fails_whole
     assert failing.invocations[0].error["errorType"] == "ConnectionResetError"
 
 
-def _v1_event(path: str, body: str | None = None) -> dict[str, object]:
+def v1_event(path: str, body: str | None = None) -> dict[str, object]:
     return {
         "resource": "/{proxy+}",
         "path": path,

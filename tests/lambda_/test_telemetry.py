@@ -18,6 +18,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hector import telemetry
+from hector.emulator import Emulator
 from hector.model import session_id_of
 from hector.services import Services
 from hector.telemetry import Measure, on_lambda
@@ -25,7 +26,6 @@ from hector.web.apps import stream_app, task_app
 from hector.web.context import ANONYMOUS
 from hector.web.observed import Observed
 from hector.wiring import build
-from tests.emulator import Emulator
 from tests.lambda_ import built
 
 SECRET = "Wollmilchsau"

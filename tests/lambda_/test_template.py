@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from hector.emulator.transform import transform
 from hector.web.sessions import SESSION_ROUTES
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
-from tests.emulator.template import transform
 from tests.lambda_ import built
 from tests.lambda_.stack import deployed, made, source
 

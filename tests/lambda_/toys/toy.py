@@ -38,6 +38,14 @@ async def ticks(scope, receive, send):
     await body(send, more=False)
 
 
+async def pauses(scope, receive, send):
+    """A chunk, 1.5 s of silence, another chunk."""
+    await start(send)
+    await body(send, b"data: before\n\n")
+    await asyncio.sleep(1.5)
+    await body(send, b"data: after\n\n", more=False)
+
+
 async def slow_start(scope, receive, send):
     await asyncio.sleep(2)
     await start(send)
@@ -70,6 +78,12 @@ async def echo(scope, receive, send):
     ]
     await start(send, 201, headers)
     await body(send, json.dumps(answer).encode(), more=False)
+
+
+async def remapped(scope, receive, send):
+    """Headers that a REST API renames."""
+    await start(send, 401, [(b"www-authenticate", b"Basic"), (b"server", b"toy"), (b"x-own", b"kept")])
+    await body(send, b"no", more=False)
 
 
 async def empty(scope, receive, send):

@@ -116,6 +116,48 @@ def call(
     raise typer.Exit(COMPLETED if state == "completed" else FAILED)
 
 
+@app.command()
+def emulate(
+    template: Annotated[
+        str, typer.Option(help="A built template, as `sam build` leaves it.")
+    ] = ".aws-sam/build/template.yaml",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8080,
+    dynamodb: Annotated[
+        str | None,
+        typer.Option(help="DynamoDB Local's address; AWS_ENDPOINT_URL_DYNAMODB or http://127.0.0.1:8000 if absent."),
+    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the stack.")] = None,
+    resource: Annotated[list[str] | None, typer.Option(metavar="ID=NAME", help="A resource's physical name.")] = None,
+    env: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A variable of every function.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Another value for one of AWS's limits.")
+    ] = None,
+    warm: Annotated[int, typer.Option(min=0, help="Start so many processes of every function first.")] = 0,
+    cold: Annotated[bool, typer.Option("--cold", help="Start a new process for every invocation.")] = False,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="Schedules and retries run so many times as fast as on AWS.")
+    ] = 1.0,
+) -> None:
+    """Run the built Lambda functions on this machine, under AWS's limits and behind an API that streams."""
+    from hector.cli.emulate import Options
+    from hector.cli.emulate import emulate as run_emulator
+
+    run_emulator(
+        Options(
+            template,
+            port,
+            dynamodb,
+            parameters=parameter or [],
+            resources=resource or [],
+            environment=env or [],
+            limits=limit or [],
+            warm=warm,
+            cold=cold,
+            speed=speed,
+        )
+    )
+
+
 app.command("list")(agents.list_agents)
 app.command("info")(agents.show_agent)
 app.add_typer(tasks.app, name="task")

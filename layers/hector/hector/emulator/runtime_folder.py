@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from hector.errors import ConfigError
+
 # What the managed Python runtimes carry ("Lambda runtimes: Python, included SDK versions").
 _INCLUDED = [
     "awslambdaric",
@@ -41,7 +43,10 @@ def make_runtime_folder(folder: Path) -> Path:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             if name in {"awslambdaric", "runtime_client"}:
-                raise RuntimeError(f"The emulator needs the Python package awslambdaric ({name} was not found).")
+                raise ConfigError(
+                    f"hector emulate needs AWS's runtime client, and {name} is missing: "
+                    "pip install 'hector-serverless[emulate]'"
+                )
             continue
         origin = Path(spec.origin)
         source = origin.parent if origin.name == "__init__.py" else origin
@@ -55,7 +60,7 @@ def merge_layers(layers: Iterable[Path], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for layer in layers:
         if not layer.is_dir():
-            raise FileNotFoundError(f"{layer}: no such layer folder. Run `sam build` first.")
+            raise ConfigError(f"{layer}: no such layer folder. Run `sam build` first.")
         shutil.copytree(layer, folder, dirs_exist_ok=True, copy_function=_link)
     return folder
 

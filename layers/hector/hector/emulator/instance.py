@@ -10,71 +10,16 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.emulator.http import HttpConnection, Request
-from tests.emulator.model import Function
+from hector.emulator.http import HttpConnection, Request
+from hector.emulator.invocation import TOO_LARGE, AnswerTooLarge, Invocation
+from hector.emulator.model import REGION, Function
 
+KEPT_LINES = 1000
 _PREFIX = "/2018-06-01/runtime"
-_ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
-
-
-@dataclass
-class Invocation:
-    """One event and what became of it.
-
-    ``mode`` is "streaming" or "buffered" once an answer has begun. ``error`` is what the runtime (or Lambda, for a
-    timeout or a crash) reported before that. ``trailers`` holds the two error trailers of a stream that failed later.
-    ``cut`` says that the answer stopped without an end. ``arrivals`` are monotonic times of the answer's pieces.
-    """
-
-    function: str
-    event: bytes
-    deadline_ms: int
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    invocation_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    pid: int = 0
-    mode: str | None = None
-    content_type: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    trailers: dict[str, str] = field(default_factory=dict)
-    cut: bool = False
-    content: bytearray = field(default_factory=bytearray)
-    arrivals: list[float] = field(default_factory=list)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _pieces: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
-    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The answer's bytes as they arrive. One reader only; nobody reading means backpressure for the function."""
-        while (piece := await self._pieces.get()) is not None:
-            self._room.release()
-            yield piece
-
-    async def read(self) -> bytes:
-        """The whole answer."""
-        async for _ in self.pieces():
-            pass
-        return bytes(self.content)
-
-    async def add(self, piece: bytes) -> None:
-        self.arrivals.append(time.monotonic())
-        self.content += piece
-        await self._room.acquire()
-        self._pieces.put_nowait(piece)
-
-    def end(self, *, error: dict[str, Any] | None = None, cut: bool = False) -> None:
-        """Ends the invocation, once."""
-        if not self.ended.is_set():
-            self.error, self.cut = error, cut
-            self.ended.set()
-            self.begun.set()
-            self._pieces.put_nowait(None)
 
 
 class Instance:
@@ -94,12 +39,15 @@ class Instance:
         self.init_error: dict[str, Any] | None = None
         self.started_in = 0.0  # seconds from process start to the first /next
         self.current: Invocation | None = None
+        self.invocations = 0
         self._opt, self._runtime, self._on_idle = opt, runtime, on_idle
         self._echo = echo
         self._next: asyncio.Queue[Invocation] = asyncio.Queue()
         self._ready = asyncio.Event()
+        self._released = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._process: asyncio.subprocess.Process
+        self._started = False
 
     @property
     def pid(self) -> int:
@@ -107,9 +55,13 @@ class Instance:
 
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None
+        return self._started and self._process.returncode is None
 
-    async def start(self, environment: dict[str, str]) -> None:
+    @property
+    def gone(self) -> bool:
+        return self._started and self._process.returncode is not None
+
+    async def start(self, environment: Mapping[str, str]) -> None:
         """Starts the process and waits until it asks for work. ``init_error`` is set if it never will."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
@@ -128,16 +80,24 @@ class Instance:
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
         )
+        self._started = True
         self._spawn(self._watch())
         await self._ready.wait()
         self.started_in = time.monotonic() - began
 
     def submit(self, invocation: Invocation) -> None:
         """Hands an invocation to the process, which is idle."""
-        invocation.pid = self.pid
-        self.current = invocation
+        invocation.pid, invocation.cold = self.pid, self.invocations == 0
+        self.invocations += 1
+        invocation.began = time.monotonic()
+        self.current, self._released = invocation, asyncio.Event()
         self._next.put_nowait(invocation)
-        self._spawn(self._time_out(invocation))
+        self._spawn(self._time_out(invocation, self._released))
+
+    async def released(self) -> None:
+        """Waits until the process asks for work again, or has ended."""
+        if self.current is not None:
+            await self._released.wait()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Sends the process a signal."""
@@ -148,13 +108,14 @@ class Instance:
         """Ends the process and the Runtime API."""
         if self.alive:
             self.kill()
-        await self._process.wait()
+        if self._started:
+            await self._process.wait()
         self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _variables(self, port: int, environment: dict[str, str]) -> dict[str, str]:
+    def _variables(self, port: int, environment: Mapping[str, str]) -> dict[str, str]:
         function = self.function
         variables = {
             "PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin",
@@ -167,8 +128,8 @@ class Instance:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "emulator",
             "AWS_SECRET_ACCESS_KEY": "emulator",
             "LAMBDA_TASK_ROOT": str(function.code),
@@ -220,7 +181,10 @@ class Instance:
             await connection.respond(404)
 
     async def _give_next(self, connection: HttpConnection) -> None:
+        if self.current is not None:
+            self._report(self.current)
         self.current = None
+        self._released.set()
         self._ready.set()
         self._on_idle(self)
         invocation = await self._next.get()
@@ -229,7 +193,7 @@ class Instance:
             ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
             ("Lambda-Runtime-Invocation-Id", invocation.invocation_id),
             ("Lambda-Runtime-Deadline-Ms", str(invocation.deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", _ARN + self.function.name),
+            ("Lambda-Runtime-Invoked-Function-Arn", self.function.arn),
             ("Lambda-Runtime-Trace-Id", f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"),
         ]
         await connection.respond(200, headers, invocation.event)
@@ -246,18 +210,38 @@ class Instance:
         except ConnectionError:
             invocation.end(cut=True)
             raise
+        except AnswerTooLarge:
+            await self._refuse_answer(connection, invocation)
+            return
         invocation.trailers = connection.trailers
         invocation.end()
         await connection.respond(202)
+
+    async def _refuse_answer(self, connection: HttpConnection, invocation: Invocation) -> None:
+        """Fails an answer that is larger than Lambda takes. A stream's connection is closed, a whole answer refused."""
+        streaming = invocation.mode == "streaming"
+        name = "stream_size" if streaming else "response"
+        limit = getattr(invocation.limits, name)
+        self._say(invocation.limits.say(name, f"{self.function.name} answers with more"))
+        message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+        error = {"errorType": TOO_LARGE, "errorMessage": message}
+        if streaming:
+            invocation.trailers = {"lambda-runtime-function-error-type": TOO_LARGE}
+            invocation.end(cut=True)
+            raise ConnectionAbortedError(message)
+        invocation.end(error=error)
+        async for _ in connection.body():
+            pass
+        await connection.respond(413, [("Content-Type", "application/json")], json.dumps(error).encode())
 
     async def _watch(self) -> None:
         """Keeps the process's output, and fails its invocation when it exits."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            self.log.append(line.decode(errors="replace").rstrip("\n"))
-            if self._echo:
-                print(f"[{self.function.name}] {self.log[-1]}", file=sys.stderr, flush=True)
+            self._say(line.decode(errors="replace").rstrip("\n"))
         status = await self._process.wait()
+        self._server.close()
+        self._released.set()
         crash = {"errorType": "Runtime.ExitError", "errorMessage": f"Runtime exited with status {status}"}
         if not self._ready.is_set():
             self.init_error = self.init_error or crash
@@ -265,14 +249,28 @@ class Instance:
         if self.current is not None:
             self.current.end(error=None if self.current.mode else crash, cut=True)
 
-    async def _time_out(self, invocation: Invocation) -> None:
+    def _say(self, line: str) -> None:
+        self.log.append(line)
+        del self.log[:-KEPT_LINES]
+        if self._echo:
+            print(f"[{self.function.name}] {line}", file=sys.stderr, flush=True)
+
+    async def _time_out(self, invocation: Invocation, released: asyncio.Event) -> None:
+        """Ends the process if it has not asked for more work when the function's time is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.function.timeout):
-                await invocation.ended.wait()
+                await released.wait()
             return
         message = f"{invocation.request_id} Task timed out after {self.function.timeout:.2f} seconds"
+        self._say(message)
         invocation.end(error={"errorType": "Sandbox.Timedout", "errorMessage": message}, cut=True)
         self.kill()
+
+    def _report(self, invocation: Invocation) -> None:
+        """The line that Lambda writes at the end of an invocation."""
+        took = (time.monotonic() - invocation.began) * 1000
+        start = f"  Init Duration: {self.started_in * 1000:.0f} ms" if invocation.cold else ""
+        self._say(f"REPORT RequestId: {invocation.request_id}  Duration: {took:.0f} ms{start}")
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.emulator.http import Request
-from tests.emulator.model import Route
+from hector.emulator.http import Request
+from hector.emulator.model import ACCOUNT, STAGE, Route
 
-STAGE = "local"
+# What describes the client's connection and ends at the gateway
+# (https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html).
+_CONNECTION = {"connection", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
 def rest_event(request: Request, body: bytes, route: Route, path_parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -20,7 +22,8 @@ def rest_event(request: Request, body: bytes, route: Route, path_parameters: Map
     target = urlsplit(request.target)
     host = request.header("Host") or "localhost"
     headers: dict[str, list[str]] = {}
-    for name, value in [*request.headers, ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Proto", "http")]:
+    sent = [(name, value) for name, value in request.headers if name.lower() not in _CONNECTION]
+    for name, value in [*sent, ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Proto", "http")]:
         headers.setdefault(name, []).append(value)
     query = parse_qs(target.query, keep_blank_values=True)
     text, is_base64 = _text(body, route.is_binary(request.header("Content-Type")))
@@ -35,7 +38,7 @@ def rest_event(request: Request, body: bytes, route: Route, path_parameters: Map
         "pathParameters": {name: unquote(value) for name, value in path_parameters.items()} or None,
         "stageVariables": None,
         "requestContext": {
-            "accountId": "000000000000",
+            "accountId": ACCOUNT,
             "apiId": "emulator",
             "domainName": host,
             "domainPrefix": host.split(".")[0],

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import h11
 
 HeaderList = list[tuple[str, str]]
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+HEAD_BYTES = 256 * 1024  # more than any limit on headers, so that the limit is what refuses them
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,16 @@ class Request:
     method: str
     target: str
     headers: HeaderList
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.split("?")[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the request line and of the headers' values, which API Gateway counts together."""
+        return len(f"{self.method} {self.target} HTTP/1.1") + sum(len(value) for _, value in self.headers)
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever its case."""
@@ -29,7 +43,7 @@ class HttpConnection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._h11 = h11.Connection(h11.SERVER)
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self.trailers: dict[str, str] = {}
 
     @property
@@ -70,7 +84,7 @@ class HttpConnection:
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """An answer's head; without Content-Length the body is chunked."""
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-        await self._write(h11.Response(status_code=status, headers=raw))
+        await self._write(h11.Response(status_code=status, headers=raw, reason=_REASONS.get(status, "").encode()))
 
     async def send(self, data: bytes) -> None:
         """A piece of the answer's body; waits while the client reads slower than we write."""
@@ -91,7 +105,10 @@ class HttpConnection:
 
     async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while True:
-            event = self._h11.next_event()
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise ConnectionAbortedError(f"this is no HTTP: {error}") from error
             if event is not h11.NEED_DATA:
                 return event
             if self._h11.they_are_waiting_for_100_continue:
