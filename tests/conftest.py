@@ -67,3 +67,13 @@ def fresh_store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def fresh_place(fresh_store_url: FreshURL) -> FreshPlace:
     return lambda backend: Place(fresh_store_url(backend))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist (`-n 2 --dist loadgroup`), a module's tests stay together, with the servers that they share.
+
+    The contract suite is spread: it is one module, and most of the tests.
+    """
+    for item in items:
+        if item.path.name != "test_contract.py":
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))

@@ -67,7 +67,8 @@ class FileStore:
         ]
 
     async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
-        with self._memory(session.id, key=idempotency and (session.principal, idempotency.key)) as memory:
+        key = (session.principal, idempotency.key) if idempotency else None
+        with self._memory(session.id, key=key) as memory:
             return await memory.create_session(session, idempotency=idempotency)
 
     async def read_session(self, principal: Principal, session_id: str) -> Session:

@@ -8,6 +8,7 @@ import pytest
 from file_store import FileStore
 
 from hector.testing import MakeStore
+from hector.testing.beside import drive_beside_reference
 from hector.testing.contract import *  # noqa: F403
 
 
@@ -15,3 +16,7 @@ from hector.testing.contract import *  # noqa: F403
 def make_store(tmp_path: Path) -> MakeStore:
     """Makes stores that share a folder."""
     return lambda clock: FileStore(tmp_path, clock)
+
+
+def test_it_does_as_the_reference_does(make_store: MakeStore) -> None:
+    drive_beside_reference(make_store)

@@ -6,14 +6,12 @@ python -m tests.chaos [BACKEND …] [--kills 50] [--seconds 60] [--workers 8] [-
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import sys
 import tempfile
 from pathlib import Path
 
-from tests import dynamodb_local, postgres_server, redis_server
-from tests.backends import OUTLIVING
+from tests.backends import OUTLIVING, running
 from tests.chaos.checker import PROMISES, Findings
 from tests.chaos.storm import Storm
 
@@ -35,8 +33,7 @@ def main() -> int:
     storm = Storm(arguments.workers, arguments.sessions, arguments.seconds, arguments.kills)
     results: dict[str, tuple[Findings, int]] = {}
     for backend in backends:
-        with tempfile.TemporaryDirectory(prefix="hector-chaos-") as folder, contextlib.ExitStack() as engines:
-            url = _url(backend, Path(folder), engines)
+        with tempfile.TemporaryDirectory(prefix="hector-chaos-") as folder, running(backend, Path(folder)) as url:
             print(f"{backend}: {storm.workers} workers on {storm.sessions} sessions …", file=sys.stderr, flush=True)
             results[backend] = found, killed = storm.run(url, Path(folder))
             done = {name: found.counts[name] for name in ("accepted", "model", "read", "events", "worker_lost")}
@@ -65,17 +62,6 @@ def table(results: dict[str, tuple[Findings, int]]) -> list[str]:
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _url(backend: str, folder: Path, engines: contextlib.ExitStack) -> str:
-    match backend:
-        case "dynamodb":
-            return f"dynamodb://chaos?endpoint_url={engines.enter_context(dynamodb_local.running())}"
-        case "redis":
-            return engines.enter_context(redis_server.running()).url
-        case "postgresql":
-            return engines.enter_context(postgres_server.running()).url
-    return f"sqlite:///{folder / 'hector.db'}"
 
 
 if __name__ == "__main__":

@@ -72,7 +72,10 @@ async def _settle(built: Services, sessions: list[str], found: Findings) -> None
     ends_at = asyncio.get_running_loop().time() + SETTLE_SECONDS
     while True:
         left: list[str] = []
-        await built.sweep.run()
+        try:
+            await built.sweep.run()
+        except HectorError as error:
+            left.append(f"(the sweep failed: {error})")
         for session_id in sessions:
             session = await built.store.read_session(OWNER, session_id)
             left += session.waiting
@@ -85,7 +88,7 @@ async def _settle(built: Services, sessions: list[str], found: Findings) -> None
             return
         if asyncio.get_running_loop().time() > ends_at:
             for task_id in set(left):
-                found.wrong("open", f"task {task_id} never ended")
+                found.wrong("open", f"never ended: {task_id}")
             return
         await asyncio.sleep(0.3)
 

@@ -18,6 +18,7 @@ from tests.chaos.setting import AGENT, OWNER, services
 from tests.processes import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,17 @@ class Storm:
     @staticmethod
     def _start(url: str, journal: Path, index: int, life: int, sessions: list[str]) -> subprocess.Popen[bytes]:
         path = ":".join([ENVIRONMENT["PYTHONPATH"], str(ROOT)])
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.worker", url, str(journal), f"w{index}.{life}", *sessions],
-            env=ENVIRONMENT | {"PYTHONPATH": path},
-            stdout=subprocess.DEVNULL,
-            stderr=(journal.parent / f"worker-{index}.log").open("ab"),
-        )
+        with (journal.parent / f"worker-{index}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.worker", url, str(journal), f"w{index}.{life}", *sessions],
+                env=ENVIRONMENT | {"PYTHONPATH": path},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
 
 
 def _wait_for(journal: Path, workers: int) -> None:
-    ends_at = time.monotonic() + 60
+    ends_at = time.monotonic() + START_SECONDS
     while sum(entry["what"] == "begun" for entry in entries(journal)) < workers:
         if time.monotonic() > ends_at:
             raise RuntimeError("the workers did not start; see their logs beside the journal")

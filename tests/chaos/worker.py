@@ -162,7 +162,10 @@ class Worker:
             others += [self._services.follow.task(STRANGER, task.id), self._services.turns.cancel(STRANGER, task.id)]
         await self._not_found("foreign", *others)
         session = await self._services.turns.create_session(OWNER, AGENT, ttl=600)
-        turn = await self._services.turns.start(OWNER, session.id, Message.of(Role.USER, f"{self._name}-visit"))
+        try:
+            turn = await self._services.turns.start(OWNER, session.id, Message.of(Role.USER, f"{self._name}-visit"))
+        except NotFound:
+            return  # on a busy machine it has expired already
         await self._services.follow.ended(OWNER, turn)
         seen = session
         while True:

@@ -12,6 +12,7 @@ import pytest
 
 from hector.stores.base import Store
 from hector.stores.memory import MemoryStore
+from tests.backends import PAIRS, FreshPlace
 from tests.support import ManualClock, frames, services_with, serving
 from tests.web.test_api import HELLO, assert_problem, session_of
 from tests.web.test_sessions import all_messages, text
@@ -124,32 +125,42 @@ async def test_one_key_is_one_copy(on_any: httpx.AsyncClient) -> None:
     assert len((await on_any.get("/sessions")).json()["items"]) == 3
 
 
-async def test_what_is_exported_is_imported_elsewhere_and_equal(on_any: httpx.AsyncClient) -> None:
-    source = await conversation(on_any)
-    exported = await on_any.get(f"/sessions/{source}/export")
+@pytest.mark.parametrize("pair", PAIRS, ids="-to-".join)
+async def test_what_is_exported_is_imported_elsewhere_and_equal(pair: tuple[str, str], fresh_place: FreshPlace) -> None:
+    one, other = [fresh_place(backend).store() for backend in pair]
+    for store in (one, other):
+        await store.set_up()
+    async with serving(services_with(one)) as here, serving(services_with(other)) as elsewhere:
+        await _exported_is_equal(here, elsewhere)
+    for store in (one, other):
+        await store.aclose()
+
+
+async def _exported_is_equal(here: httpx.AsyncClient, elsewhere: httpx.AsyncClient) -> None:
+    source = await conversation(here)
+    exported = await here.get(f"/sessions/{source}/export")
     assert exported.headers["content-type"] == "application/x-ndjson"
     assert f'filename="{source}.ndjson"' in exported.headers["content-disposition"]
     lines = [json.loads(line) for line in exported.content.splitlines()]
     assert [line["type"] for line in lines] == ["session", "turn", "turn", "turn", "end"]
-    async with serving(services_with()) as elsewhere:
-        made = await elsewhere.post("/sessions/import", content=exported.content)
-        assert made.status_code == 201
-        session = made.json()
-        before = (await on_any.get(f"/sessions/{source}")).json()
-        for field in ("agentId", "ttl", "metadata", "turns", "status"):
-            assert session[field] == before[field]
-        copy = session["sessionId"]
-        assert content(await all_messages(elsewhere, copy, 100)) == content(await all_messages(on_any, source, 100))
-        assert await tasks_of(elsewhere, copy) == await tasks_of(on_any, source)
-        again = [json.loads(line) for line in (await elsewhere.get(f"/sessions/{copy}/export")).content.splitlines()]
-        for line in (*lines, *again):
-            for own in ("sessionId", "taskId"):
-                line.pop(own, None)
-            if line["type"] == "session":
-                line.pop("createdAt")
-        assert again == lines
-        answer = await elsewhere.post(f"/sessions/{copy}/tasks", json=text("What is my name?"))
-        assert answer.json()["output"]["content"] == "Your name is Alice."
+    made = await elsewhere.post("/sessions/import", content=exported.content)
+    assert made.status_code == 201
+    session = made.json()
+    before = (await here.get(f"/sessions/{source}")).json()
+    for field in ("agentId", "ttl", "metadata", "turns", "status"):
+        assert session[field] == before[field]
+    copy = session["sessionId"]
+    assert content(await all_messages(elsewhere, copy, 100)) == content(await all_messages(here, source, 100))
+    assert await tasks_of(elsewhere, copy) == await tasks_of(here, source)
+    again = [json.loads(line) for line in (await elsewhere.get(f"/sessions/{copy}/export")).content.splitlines()]
+    for line in (*lines, *again):
+        for own in ("sessionId", "taskId"):
+            line.pop(own, None)
+        if line["type"] == "session":
+            line.pop("createdAt")
+    assert again == lines
+    answer = await elsewhere.post(f"/sessions/{copy}/tasks", json=text("What is my name?"))
+    assert answer.json()["output"]["content"] == "Your name is Alice."
 
 
 async def test_a_long_session_goes_through_whole(any_store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hector.agents.base import Turn
 from hector.history.counting import Counter
-from hector.history.past import Sizes
+from hector.history.fitting import Sizes
 from hector.model import Message, Part, Task
 
 _CUT = "\n[…]\n"

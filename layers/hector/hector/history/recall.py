@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hector.agents.base import Agent, ServedAgent, Turn
 from hector.concurrency import side_by_side
 from hector.history.messages import conversation
-from hector.history.notes import Notes
 from hector.history.past import Past
 from hector.model import Principal, Summary, Task
 from hector.stores.base import Lease, Store
@@ -17,6 +16,7 @@ from hector.stores.base import Lease, Store
 if TYPE_CHECKING:
     from hector.agents.tokens.base import Tokenizer
     from hector.history.counting import Counter
+    from hector.history.notes import Notes
 
 _MOST_AT_FIRST = 50
 """Turns read before the session's agent is known; one that is shown more reads again."""
@@ -26,12 +26,13 @@ _SUMMARY_SECONDS = 60.0
 """How long summaries may take in one turn; never more than half of the turn's time."""
 
 
-@dataclass(frozen=True, slots=True)
 class Known:
     """What has been read of a session: its newest turns, oldest first, and the summary of older ones."""
 
-    ended: Sequence[Task] = ()
-    summary: Summary | None = None
+    def __init__(self, ended: Sequence[Task] = (), summary: Summary | None = None) -> None:
+        # No dataclass: making one takes as long as all else here, on every cold start.
+        self.ended = ended
+        self.summary = summary
 
 
 NOTHING_KNOWN = Known()
@@ -46,12 +47,12 @@ class History:
         self._summaries = any(agent.summarises for agent in agents)
         shown = max((_turns_at_first(agent) for agent in agents), default=0)
         self._at_first = max(1, min(shown, _MOST_AT_FIRST))
-        self._notes = Notes()
+        self._notes = _notes() if any(agent.tokens or agent.summarises for agent in agents) else None
         self._counters: dict[Tokenizer | None, Counter] = {}
 
     async def read(self, principal: Principal, session_id: str) -> Known:
         """What most turns need, in one round trip. Raises NotFound."""
-        limit = self._notes.depth(session_id, self._at_first)
+        limit = self._notes.depth(session_id, self._at_first) if self._notes else self._at_first
         history = self._store.read_history(principal, session_id, limit=limit)
         if not self._summaries:
             return Known(await history)
@@ -92,7 +93,7 @@ class History:
             served.agent,
             past,
             measure,
-            self._notes,
+            self._notes or _notes(),
             counter=counter,
             summary=summary if served.summarises else None,
             summarising=summarising if served.summarises else None,
@@ -104,6 +105,12 @@ class History:
         if tokenizer not in self._counters:
             self._counters[tokenizer] = Counter(tokenizer)
         return self._counters[tokenizer]
+
+
+def _notes() -> Notes:
+    from hector.history.notes import Notes
+
+    return Notes()
 
 
 def _turns_at_first(agent: ServedAgent) -> int:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from hector.agents.base import Agent, Output, Progress, Turn
 from hector.errors import AgentError, NotFound, StoreUnavailable
 from hector.history.counting import Counter
+from hector.history.fitting import newest_within
 from hector.history.measures import Measure
 from hector.history.messages import conversation
 from hector.history.notes import Notes
-from hector.history.past import Past, newest_within
+from hector.history.past import Past
 from hector.history.summarising import MOST_PIECES, Summarising
 from hector.model import Summary, Task, Usage
 

@@ -5,7 +5,7 @@ items. Owner and tenant are checked in here, so that no route can forget them: w
 found*. Expiry is decided by the clock on every call, never by whether a row is still there. Each `nonce` marks one
 attempt, so that a retry whose first answer was lost is recognised as one's own.
 
-A new store implements `Store` and passes the contract suite in `tests/contract`.
+A new store implements `Store` and passes the contract suite, `hector.testing`: docs/own-store.md says how.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ class MemoryStore:
         except LeaseLost:
             return
         task = record.tasks.get(lease.task_id)
-        record.release(turns=task.turn if task and task.turn else record.session.turns, now=self._now())
+        record.release(turns=max(task.turn if task else 0, record.session.turns), now=self._now())
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         record = self._record(principal, session_id)

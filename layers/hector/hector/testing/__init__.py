@@ -10,7 +10,8 @@ In a test module, with a fixture that makes your store under a clock which the t
         return lambda clock: MyStore("shared place", clock=clock)
 
 Every store that the fixture's function makes has to share what is stored, as two machines do that use one database.
-Needs the extra `testing` (pytest and pytest-asyncio).
+`hector.testing.beside` drives a store beside the memory store, with random calls.
+Needs the extra `testing` (pytest, pytest-asyncio, hypothesis).
 """
 
 from hector.testing.bench import Bench, MakeStore

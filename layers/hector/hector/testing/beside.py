@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable
+from hector.errors import HectorError, LeaseLost, NotFound, SessionBusy, StoreUnavailable, TaskClosed
 from hector.model import (
     Event,
     Message,
@@ -84,7 +84,8 @@ class Beside(RuleBasedStateMachine):
         self._leases: list[tuple[Lease, Lease]] = []
         self._batches: dict[int, list[Event]] = {}
         self._committed: set[str] = set()
-        self._last: Call | None = None
+        self._last: tuple[Call, bool] | None = None
+        """The last call that writes, or is a worker's (then: True)."""
 
     @initialize(ttl=TTLS)
     def begin(self, ttl: int) -> None:
@@ -224,19 +225,21 @@ class Beside(RuleBasedStateMachine):
             held = theirs if store is self._store else mine
             return store.append_events(held, events, extend=15_000)
 
-        self._worker(call, mine)
+        self._worker(call)
 
     @precondition(lambda self: self._leases)
     @rule(lease=PICK)
     def check_lease(self, lease: int) -> None:
         _, (mine, theirs) = self._lease(lease)
-        self._worker(lambda store: store.check_lease(theirs if store is self._store else mine), mine)
+        self._worker(lambda store: store.check_lease(theirs if store is self._store else mine))
 
     @precondition(lambda self: self._leases)
     @rule(lease=PICK, state=st.sampled_from([TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED]),
           again=st.booleans())  # fmt: skip
     def commit(self, lease: int, state: TaskState, again: bool) -> None:
         _, (mine, theirs) = self._lease(lease)
+        if again and not self._is_open(mine.task_id):
+            return  # a store may still know its own commit then, or not
         nonce = (self._nonces.get(("commit", mine.task_id)) if again else None) or self._nonce()
         self._nonces["commit", mine.task_id] = nonce
         outcome = Outcome(
@@ -247,7 +250,7 @@ class Beside(RuleBasedStateMachine):
         def call(store: Store) -> Awaitable[Any]:
             return store.commit(theirs if store is self._store else mine, outcome, nonce=nonce)
 
-        if isinstance(self._worker(call, mine), Task):
+        if isinstance(self._worker(call), Task):
             self._committed.add(mine.task_id)
         self._compare_task(mine.task_id)
 
@@ -257,7 +260,7 @@ class Beside(RuleBasedStateMachine):
         _, (mine, theirs) = self._lease(lease)
         if mine.task_id not in self._committed and self._log(mine.task_id):
             return  # who has said something commits first
-        self._worker(lambda store: store.release(theirs if store is self._store else mine), mine)
+        self._worker(lambda store: store.release(theirs if store is self._store else mine))
         self._compare_session(mine.session.id)
 
     @precondition(lambda self: self._leases)
@@ -269,7 +272,7 @@ class Beside(RuleBasedStateMachine):
         def call(store: Store) -> Awaitable[Any]:
             return store.save_summary(theirs if store is self._store else mine, summary)
 
-        self._worker(call, mine)
+        self._worker(call)
 
     # Everybody's
 
@@ -283,7 +286,8 @@ class Beside(RuleBasedStateMachine):
     def repeat(self) -> None:
         """As a caller does whose answer was lost."""
         assert self._last is not None
-        self._both(self._last)
+        call, brief = self._last
+        self._both(call, brief=brief)
 
     @rule()
     def clean_up(self) -> None:
@@ -327,8 +331,8 @@ class Beside(RuleBasedStateMachine):
 
     def _claim(self, task: Task, lease: int, takeover: bool, nonce: str) -> None:
         taken: list[Lease] = []
-        if self._has_said(task.id) and not self._is_open(task.id):
-            return  # an ended turn is not begun again
+        if self._log(task.id) and not self._is_open(task.id) and task.id not in self._committed:
+            return  # who has said something commits, or is taken over
 
         async def call(store: Store) -> Any:
             got = await store.claim(
@@ -337,31 +341,30 @@ class Beside(RuleBasedStateMachine):
             taken.append(got)
             return got
 
-        self._last = call
+        self._last = call, False
         if isinstance(self._both(call), Lease):
             self._leases.append((taken[0], taken[1]))
         self._compare_session(task.session_id)
 
-    def _worker(self, call: Call, lease: Lease) -> Any:
-        """Of a session that is gone, a worker is told that its lease is lost, or that there is no such thing."""
-        self._last = call
-        return self._both(call, gone=not self._alive(lease.session.id), brief=True)
+    def _worker(self, call: Call) -> Any:
+        self._last = call, True
+        return self._both(call, brief=True)
 
     def _write(self, call: Call) -> Any:
-        self._last = call
+        self._last = call, False
         return self._both(call)
 
     def _compare_session(self, session_id: str) -> None:
         self._both(lambda store: store.read_session(self._owner, session_id))
 
     def _compare_task(self, task_id: str) -> None:
-        self._both(lambda store: store.read_task(self._owner, task_id))
-        self._both(lambda store: store.read_events(self._owner, task_id, after=0))
+        if isinstance(self._both(lambda store: store.read_task(self._owner, task_id)), Task):
+            self._both(lambda store: store.read_events(self._owner, task_id, after=0))
 
-    def _both(self, call: Call, *, gone: bool = False, brief: bool = False) -> Any:
+    def _both(self, call: Call, *, brief: bool = False) -> Any:
         expected = self._run(_outcome(call(self._reference)))
         found = self._run(_outcome(call(self._store)))
-        told = [_comparable(result, gone, brief) for result in (expected, found)]
+        told = [_comparable(result, brief) for result in (expected, found)]
         assert told[0] == told[1], f"the reference: {told[0]}\nthis store:    {told[1]}"
         return expected
 
@@ -434,12 +437,12 @@ async def _whole(read: Callable[[str | None], Awaitable[Page[Any]]]) -> list[Any
             return items
 
 
-def _comparable(result: Any, gone: bool, brief: bool) -> Any:
+def _comparable(result: Any, brief: bool) -> Any:
     match result:
         case SessionBusy():
             return type(result).__name__, result.task_id
-        case LeaseLost() | NotFound() if gone:
-            return "gone"
+        case LeaseLost() | TaskClosed() | NotFound() if brief:
+            return "refused"  # a worker that may write nothing more may be told either
         case HectorError():
             return type(result).__name__, getattr(result, "task_id", None)
         case Lease() if brief:

@@ -14,6 +14,8 @@ _BUSY = {
     "RequestLimitExceeded",
     "ServiceUnavailable",
     "ThrottlingException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
 }
 _REFUSED = {
     "AccessDeniedException",
@@ -72,6 +74,11 @@ def _refused(response: dict[str, Any], table: str, operation: str) -> Exception:
     message = response["Error"].get("Message", "")
     if code == "ConditionalCheckFailedException":
         return ConditionFailed(plain(response.get("Item", {})))
+    if code == "TransactionCanceledException":
+        reasons = [reason for reason in response.get("CancellationReasons", []) if reason.get("Code") != "None"]
+        if reasons and reasons[0]["Code"] == "ConditionalCheckFailed":
+            return ConditionFailed(plain(reasons[0].get("Item", {})))
+        return busy(table, f" ({', '.join(reason['Code'] for reason in reasons) or message})")
     if code == "ValidationException" and message.startswith("Item size"):
         return InputTooLarge("This is larger than DynamoDB takes: an item has at most 400 KB. Send less at once.")
     if code == "ResourceNotFoundException":

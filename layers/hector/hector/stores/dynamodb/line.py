@@ -16,6 +16,7 @@ from hector.stores.dynamodb import items
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import ALIVE
+from hector.stores.dynamodb.table import Update
 from hector.stores.dynamodb.tasks import Tasks
 
 _JOIN = (
@@ -40,14 +41,15 @@ class Line(Tasks):
         return items.session_of(hot, metadata, self._now())
 
     async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:
-        hot = await self._hot_of_task(principal, task_id)
-        task = await self._task(task_id)
-        if items.open_task_id(hot) == task_id:
-            return working(task)
-        if not task.state.terminal:
-            task = await self._end_unbegun(task_id, outcome, nonce) or await self._task(task_id)
-        await self._take_out(hot, task_id)
-        return task
+        while True:
+            hot = await self._hot_of_task(principal, task_id)
+            task = await self._task(task_id)
+            if items.open_task_id(hot) == task_id:
+                return working(task)
+            ended = task if task.state.terminal else await self._end_unbegun(task_id, outcome, nonce)
+            if ended is not None:
+                await self._take_out_of_line(hot, task_id)
+                return ended
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
         nonce = secrets.token_hex(8)
@@ -60,7 +62,7 @@ class Line(Tasks):
                 if await self._mark(task_id):
                     return working(task)
             elif canceled := await self._end_unbegun(task_id, Outcome(TaskState.CANCELED, 0), nonce):
-                await self._take_out(hot, task_id)
+                await self._take_out_of_line(hot, task_id)
                 return canceled
 
     async def _join(self, principal: Principal, task_id: str, *, most: int, interrupt: bool) -> Row:
@@ -97,25 +99,31 @@ class Line(Tasks):
                 raise SessionBusy(waiting[0]) if most == 0 else LineFull(waiting[0], most)
 
     async def _end_unbegun(self, task_id: str, outcome: Outcome, nonce: str) -> Task | None:
-        """The task, ended, if nobody had ended it before. Whoever claims it in this moment hears of it."""
+        """The task, ended; None if somebody has ended it before, or has begun with it.
+
+        The one write that is a transaction: of a turn that has begun, events may have been told already. What it does
+        to the hot record is nothing.
+        """
         values = items.outcome_values(Outcome(outcome.state, 0, error=outcome.error))
         values |= {"updated_at": self._now(), "nonce": nonce}
+        ending = Update(
+            items.task_key(task_id),
+            "SET " + ", ".join(f"{name} = :{name}" for name in values),
+            "task_state = :submitted",
+            values | {"submitted": TaskState.SUBMITTED.value},
+        )
+        unbegun = Update(
+            items.hot_key(session_id_of(task_id) or ""),
+            "REMOVE unbegun",
+            "attribute_exists(pk) AND (attribute_not_exists(open_task) OR open_task <> :task)",
+            {"task": items.suffix_of(task_id)},
+        )
         try:
-            row = await self._table.update(
-                items.task_key(task_id),
-                "SET " + ", ".join(f"{name} = :{name}" for name in values),
-                condition="task_state = :submitted",
-                submitted=TaskState.SUBMITTED,
-                **values,
-            )
+            await self._table.update_all(ending, unbegun)
         except ConditionFailed as met:
             if met.row.get("nonce") != nonce:
                 return None
-            row = met.row
-        [row] = await self._whole([row])
-        # The commit of a worker that has just begun will be refused in any case.
-        await self._mark(task_id)
-        return items.task_of(row)
+        return await self._task(task_id)
 
     async def _mark(self, task_id: str) -> bool:
         """Leave the cancel mark, if the turn is open. The mark names the task: it means nothing to the next turn."""
@@ -130,17 +138,3 @@ class Line(Tasks):
         except ConditionFailed:
             return False
         return True
-
-    async def _take_out(self, hot: Row, task_id: str) -> None:
-        """Out of the line, wherever it stands in it by now."""
-        entries = items.line_entries(task_id)
-        while at := [(index, entry) for index, entry in enumerate(hot.get("waiting", ())) if entry in entries]:
-            [(index, entry)] = at
-            place = f"waiting[{index}]"
-            try:
-                await self._table.update(
-                    items.hot_key(hot["pk"]), f"REMOVE {place}", condition=f"{place} = :entry", entry=entry
-                )
-                return
-            except ConditionFailed as met:
-                hot = met.row

@@ -244,6 +244,20 @@ class Sessions:
         except KeyError:
             raise NotFound.session(rows[0]["pk"]) from None
 
+    async def _take_out_of_line(self, hot: Row, task_id: str) -> None:
+        """Out of the line, wherever it stands in it by now."""
+        entries = items.line_entries(task_id)
+        while at := [(index, entry) for index, entry in enumerate(hot.get("waiting", ())) if entry in entries]:
+            [(index, entry)] = at
+            place = f"waiting[{index}]"
+            try:
+                await self._table.update(
+                    items.hot_key(hot["pk"]), f"REMOVE {place}", condition=f"{place} = :entry", entry=entry
+                )
+                return
+            except ConditionFailed as met:
+                hot = met.row
+
     def _visible(self, hot: Row, principal: Principal) -> bool:
         return bool(hot["owner_key"] == items.owner_key(principal) and items.expires_at(hot) > self._now())
 

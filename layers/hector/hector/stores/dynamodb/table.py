@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from hector.stores.dynamodb.connection import Connection
 from hector.stores.dynamodb.failures import busy
@@ -26,6 +27,15 @@ _BYTES_AT_ONCE = 4_000_000
 """A quarter of what AWS takes, for the client may escape a text to three times its size."""
 _WRITERS = 4
 """Batches on their way at the same time."""
+
+
+class Update(NamedTuple):
+    """One of the writes of a transaction."""
+
+    key: Key
+    expression: str
+    condition: str
+    values: dict[str, Value]
 
 
 class Table:
@@ -72,6 +82,24 @@ class Table:
             **_condition(condition, values, expression),
         )
         return plain(answer["Attributes"])
+
+    async def update_all(self, *updates: Update) -> None:
+        """All of them, or none. Raises ConditionFailed for the first whose condition was not met."""
+        await self._connection.call(
+            "transact_write_items",
+            TransactItems=[
+                {
+                    "Update": {
+                        "TableName": self._name,
+                        "Key": _key(update.key),
+                        "UpdateExpression": update.expression,
+                        **_condition(update.condition, update.values, update.expression),
+                    }
+                }
+                for update in updates
+            ],
+            ClientRequestToken=secrets.token_hex(16),
+        )
 
     async def delete(self, key: Key, *, condition: str, **values: Value) -> None:
         """Raises ConditionFailed."""

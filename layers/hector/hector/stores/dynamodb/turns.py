@@ -63,6 +63,8 @@ class Turns(Sessions):
             return
         if TaskState(row["task_state"]) is not TaskState.SUBMITTED:
             return
+        if hot is not None:
+            await self._take_out_of_line(hot, task.id)
         try:
             if "pointer" in row:
                 key = (task.session_id, row["pointer"])
@@ -149,7 +151,7 @@ class Turns(Sessions):
     async def release(self, lease: Lease) -> None:
         now = self._now()
         turn = self._ended.pop(lease.task_id, 0) or await self._turn_of(lease.task_id)
-        counted = {"turns": turn} if turn else {}
+        counted = {"turns": turn} if turn > lease.head else {}  # not so if it ended before this lease began
         try:
             await self._table.update(
                 items.hot_key(lease.session.id),

@@ -113,7 +113,7 @@ class Turns(Sessions):
         def give_back(connection: Connection) -> None:
             hot = self._held(connection, lease)
             turn = connection.execute(select(tasks.c.turn).where(*of_task(lease.task_id))).scalar()
-            hot.release(turns=turn or hot.session.turns, now=self._now())
+            hot.release(turns=max(turn or 0, hot.session.turns), now=self._now())
             save(connection, hot)
 
         try:

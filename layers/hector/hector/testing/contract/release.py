@@ -75,3 +75,14 @@ async def test_without_a_commit_the_task_waits_again(bench: Bench) -> None:
     again = await bench.claim(task)
     assert again.fence > lease.fence
     assert (await bench.ended(again)).turn == 1
+
+
+async def test_a_turn_that_had_ended_before_it_was_claimed_again_counts_no_second_time(bench: Bench) -> None:
+    """As where a key is sent again: who claims its task sees only then that it has ended, and lets go of it."""
+    session = await bench.session()
+    first, *_ = [await bench.turn(session) for _ in range(3)]
+    lease = await bench.claim(first)
+    assert lease.head == 3
+    await bench.another().release(lease)
+    assert (await bench.store.read_session(bench.principal, session.id)).turns == 3
+    assert (await bench.turn(session)).turn == 4

@@ -3,7 +3,7 @@ local hot, suffix = read_hot(), ARGV[3]
 if not held(hot, ARGV[2], suffix) then return {'lost'} end
 shrink(log_key(suffix))
 hot.open, hot.lease_until = '', 0
-hot.turns = tonumber(redis.call('HGET', task_key(suffix), 'turn') or '') or hot.turns
+hot.turns = math.max(hot.turns, tonumber(redis.call('HGET', task_key(suffix), 'turn') or '') or 0)
 slide(hot)
 save(hot, 'open', 'lease_until', 'turns', 'idle_until')
 keep_hot(hot)
