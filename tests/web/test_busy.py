@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from hector.config.settings import DEFAULTS
+from hector.stores.memory import MemoryStore
 from tests.support import frames, services_with, serving
 from tests.web.test_api import assert_problem, session_of
 
@@ -166,6 +167,23 @@ async def test_what_becomes_of_a_turn_whose_client_leaves(on_disconnect: str, ro
             await asyncio.sleep(1)
             assert (await client.get(f"/tasks/{task['taskId']}")).json()["status"]["state"] == "working"
             await client.post(f"/tasks/{task['taskId']}/cancel")
+
+
+@pytest.mark.parametrize("route", ["tasks", "tasks/stream"])
+async def test_a_client_that_leaves_before_the_first_byte_has_left(route: str) -> None:
+    class Slow(MemoryStore):
+        async def submit(self, *arguments: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.4)
+            return await super().submit(*arguments, **options)
+
+    async with serving(services_with(Slow(), **agents(on_disconnect="cancel"))) as client:
+        session_id = await session_of(client)
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(f"/sessions/{session_id}/{route}", json=says("be silent for 60 seconds"), timeout=0.2)
+        await asyncio.sleep(0.4)
+        [task] = (await client.get("/tasks", params={"sessionId": session_id})).json()["items"]
+        async with asyncio.timeout(5):
+            assert (await ended(client, task["taskId"]))["status"]["state"] == "canceled"
 
 
 async def test_a_reader_who_leaves_cancels_nothing() -> None:

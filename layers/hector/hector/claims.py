@@ -26,10 +26,14 @@ class Queueing:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A task and the right to run it. Without a lease it waits in the line, is somebody else's to run, or has ended."""
+    """A task and the right to run it. Without a lease it waits in the line, is somebody else's to run, or has ended.
+
+    `created` is False for one from before: another process may have begun with it.
+    """
 
     task: Task
     nonce: str
+    created: bool = True
     lease: Lease | None = None
     waits: bool = False
 
@@ -60,25 +64,38 @@ class Claims:
         self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency | None
     ) -> Claimed:
         """Record the task, and line it up. Raises as `at_once` does."""
-        nonce = secrets.token_hex(8)
-        submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
-        claimed = Claimed(submitted.task, nonce)
-        return claimed if submitted.task.state.terminal else await self._line_up(session, claimed, queueing)
+        for _ in range(_ATTEMPTS):
+            claimed = await self._submit(task, idempotency)
+            if claimed.task.state.terminal:
+                return claimed
+            try:
+                return await self._line_up(session, claimed, queueing)
+            except NotFound:
+                if claimed.created:
+                    raise
+            # Whoever submitted it has taken it back.
+        raise SessionBusy(task.id)
 
     async def claim(self, session: Session, task_id: str, *, nonce: str = "") -> Lease:
         """The lease, once every lost turn before it is closed. Raises SessionBusy, NotFound."""
-        nonce = nonce or secrets.token_hex(8)
+        nonce, busy = nonce or secrets.token_hex(8), task_id
         for _ in range(_ATTEMPTS):
             try:
                 return await self._store.claim(
                     session.principal, session.id, task_id, lease=LEASE, nonce=nonce, takeover=False
                 )
             except LostTurn as lost:
-                await self._recovery.close(session.principal, lost.task_id)
-        raise SessionBusy(task_id)
+                busy = lost.task_id
+                await self._recovery.close(session.principal, busy)
+        raise SessionBusy(busy)
 
     async def take_back(self, claimed: Claimed) -> None:
-        """As if it had not been asked for: the session is free, and the task gone if we have submitted it."""
+        """As if it had not been asked for: the session is free, and the task gone if we have submitted it.
+
+        One from before has left the line with our claim: its lease runs out, so that it is not forgotten.
+        """
+        if not claimed.created:
+            return
         with contextlib.suppress(HectorError):
             if claimed.lease is not None:
                 await self._store.release(claimed.lease)
@@ -103,32 +120,38 @@ class Claims:
     async def _once(self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency) -> Claimed:
         """The task that the key stands for. It is for us to run only if nobody has begun to."""
         for _ in range(_ATTEMPTS):
-            nonce = secrets.token_hex(8)
-            submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
-            claimed = Claimed(submitted.task, nonce)
-            if submitted.task.state.terminal:
+            claimed = await self._submit(task, idempotency)
+            if claimed.task.state.terminal:
                 return claimed
+            lease: Lease | None = None
             try:
-                claimed = replace(claimed, lease=await self.claim(session, submitted.task.id))
-                current = await self._store.read_task(session.principal, submitted.task.id)
+                lease = await self.claim(session, claimed.task.id)
+                claimed = replace(claimed, lease=lease)
+                current = await self._store.read_task(session.principal, claimed.task.id)
             except SessionBusy as busy:
-                if busy.task_id == submitted.task.id:
+                if busy.task_id == claimed.task.id:
                     return claimed
-                if queueing.most or await self._waits(session, submitted.task):
+                if queueing.most or await self._waits(session, claimed.task):
                     return await self._line_up(session, claimed, queueing)
                 await self.take_back(claimed)
                 raise
             except NotFound:
-                await self.take_back(claimed)
+                if lease is not None:
+                    await self._store.release(lease)
                 continue  # whoever submitted it has taken it back
             except BaseException:
                 await self.take_back(claimed)
                 raise
             if not current.state.terminal:
                 return claimed
-            await self.take_back(claimed)
-            return Claimed(current, nonce)
+            await self._store.release(lease)
+            return replace(claimed, task=current, lease=None)
         raise SessionBusy(task.id)
+
+    async def _submit(self, task: Task, idempotency: Idempotency | None) -> Claimed:
+        nonce = secrets.token_hex(8)
+        submitted = await self._store.submit(task, nonce=nonce, idempotency=idempotency)
+        return Claimed(submitted.task, nonce, submitted.created)
 
     async def _waits(self, session: Session, task: Task) -> bool:
         return task.id in (await self._store.read_session(session.principal, session.id)).waiting

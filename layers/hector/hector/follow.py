@@ -29,8 +29,7 @@ class Follow:
         task = await self._store.read_task(principal, task_id)
         if not task.state.terminal and self._live.get(task_id) is None:
             page = await self._store.read_events(principal, task_id, after=0, limit=1)
-            if page.lost or (not page.open and not page.waiting and self._recovery.is_orphan(task)):
-                await self._recovery.close(principal, task_id)
+            if await self._recovery.look_after(principal, task, page):
                 task = await self._store.read_task(principal, task_id)
         return task
 

@@ -62,7 +62,7 @@ class Lines:
         self.now = clock
         self.queue = queue
         self._keepers: dict[str, Keeper] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Keeper] = {}
 
     def join(self, session: Session, task: Task, *, seconds_left: float | None = None) -> None:
         """Bring a task that has lined up to its turn; its live log is open from now on."""
@@ -81,8 +81,10 @@ class Lines:
 
     async def stop(self) -> None:
         """Leave what waits to other processes."""
-        for task in self._tasks:
-            task.cancel()
+        for task, keeper in self._tasks.items():
+            keeper.stopping = True
+            if not keeper.beginning:
+                task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
 
@@ -91,8 +93,8 @@ class Lines:
         if keeper is None:
             keeper = self._keepers[session.id] = Keeper(self, session)
             task = asyncio.create_task(self._keep(keeper, session.id), name=f"line {session.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = keeper
+            task.add_done_callback(self._tasks.pop)
         return keeper
 
     async def _keep(self, keeper: Keeper, session_id: str) -> None:
@@ -111,6 +113,9 @@ class Keeper:
 
     def __init__(self, lines: Lines, session: Session) -> None:
         self.for_all = False
+        self.stopping = False
+        self.beginning = False
+        """A turn that is claimed right now: it would be lost if the keeper were stopped."""
         self._lines = lines
         self._store = lines.store
         self._session = session
@@ -129,10 +134,10 @@ class Keeper:
     def leave(self) -> None:
         """Followers of what still waits are told to ask the store."""
         for task_id in list(self._waiting):
-            self._forget(task_id, None)
+            self._forget(task_id)
 
     async def run(self) -> None:
-        while self._waiting or self.for_all:
+        while (self._waiting or self.for_all) and not self.stopping:
             known = list(self._waiting.values())
             try:
                 self._session = await self._store.read_session(self._session.principal, self._session.id)
@@ -142,7 +147,13 @@ class Keeper:
                 return
             except (StoreUnavailable, QueueUnavailable) as error:
                 logger.warning("the line of session %s has to wait: %s", self._session.id, error)
+                for waiting in filter(self._has_to_go, known):
+                    self._forget(waiting.task.id)  # it is in the line, durable: others, or a sweep, come to it
                 await asyncio.sleep(_LONGEST_POLL_SECONDS)
+
+    def _has_to_go(self, waiting: _Waiting) -> bool:
+        """Whether the process has to, of whoever waits for this task."""
+        return waiting.leaves_at is not None and self._loop.time() >= waiting.leaves_at
 
     async def _settle(self, known: list[_Waiting]) -> None:
         """Let go of those that wait no more, and end those that have waited for too long."""
@@ -152,15 +163,17 @@ class Keeper:
             if task.id == self._claiming:
                 continue
             if task.id not in self._session.waiting:
-                self._forget(task.id, None)
+                self._forget(task.id)
                 continue
-            leaves = waiting.leaves_at is not None and self._loop.time() >= waiting.leaves_at
-            if leaves and self._lines.queue is not None:
-                await self._lines.queue.send(task.id)
-                self._forget(task.id, None)
-            elif leaves or self._lines.now() >= task.created_at + served.max_wait * 1000:
-                ended = await leave_line(self._store, self._session.principal, task.id, served)
-                self._forget(task.id, ended if ended and ended.state.terminal else None)
+            if not self._has_to_go(waiting):
+                if await gave_up(self._store, self._session.principal, task, served, self._lines.now()):
+                    self._forget(task.id)
+                continue
+            if self._lines.queue is None:
+                await leave_line(self._store, self._session.principal, task.id, served)
+            else:
+                await send(self._lines.queue, task.id)
+            self._forget(task.id)
 
     async def _step(self) -> None:
         """Begin with the next in line if the session is free; else wait a little."""
@@ -182,7 +195,11 @@ class Keeper:
 
     async def _take_over(self, task_id: str) -> None:
         """Run a task that another process has left in the line; one that has waited for too long only leaves it."""
-        principal = self._session.principal
+        principal, queue = self._session.principal, self._lines.queue
+        if queue is not None and self._leaves_at() is not None:
+            await send(queue, task_id)  # this process has to go, and may not see its end
+            self._next = None
+            return
         with suppress(NotFound):  # its message is gone: it is claimed to leave the line
             task = await self._store.read_task(principal, task_id)
             served = self._lines.agent(self._session.agent_id)
@@ -193,7 +210,13 @@ class Keeper:
 
     async def _begin(self, task_id: str, waiting: _Waiting | None) -> None:
         self._poll = _FIRST_POLL_SECONDS
-        self._claiming = task_id
+        self._claiming, self.beginning = task_id, True
+        try:
+            await self._claim_and_run(task_id, waiting)
+        finally:
+            self.beginning = False
+
+    async def _claim_and_run(self, task_id: str, waiting: _Waiting | None) -> None:
         try:
             lease = await self._lines.claims.claim(self._session, task_id, nonce=self._nonce)
         except SessionBusy:
@@ -215,15 +238,14 @@ class Keeper:
     async def _run(self, lease: Lease, waiting: _Waiting | None) -> bool:
         """Whether the turn has begun. It has not, and need not, where the task was canceled in this very moment."""
         served = self._lines.agent(lease.session.agent_id)
-        if waiting is None:
-            return await self._lines.running.go_on(served, lease) is not None
-        task = await self._store.read_task(lease.session.principal, lease.task_id)
-        if task.state.terminal:
-            await self._store.release(lease)
-            return False
-        left = None if waiting.leaves_at is None else waiting.leaves_at - self._loop.time()
-        await self._lines.running.start(served, lease, task, log=waiting.log, seconds_left=left)
-        return True
+        leaves_at = self._leaves_at() if waiting is None else waiting.leaves_at
+        left = None if leaves_at is None else leaves_at - self._loop.time()
+        log = waiting.log if waiting else None
+        return await self._lines.running.go_on(served, lease, log=log, seconds_left=left) is not None
+
+    def _leaves_at(self) -> float | None:
+        """When this process has to go, if it has to."""
+        return min((each.leaves_at for each in self._waiting.values() if each.leaves_at is not None), default=None)
 
     async def _patiently(self, lease: Lease, waiting: _Waiting | None) -> bool:
         """Again while the store is away, for less than a lease; then it runs out, and whoever meets it says so."""
@@ -244,11 +266,20 @@ class Keeper:
         await asyncio.sleep(self._poll)
         self._poll = min(self._poll * 1.5, _LONGEST_POLL_SECONDS)
 
-    def _forget(self, task_id: str, ended: Task | None) -> None:
+    def _forget(self, task_id: str) -> None:
+        """Followers of the task are told to ask the store."""
         waiting = self._waiting.pop(task_id, None)
         if waiting is not None:
-            waiting.log.close(ended)
+            waiting.log.close(None)
             self._lines.live.forget(task_id, waiting.log)
+
+
+async def send(queue: WorkQueue, task_id: str) -> None:
+    """Let a worker look after a task that is in the line, durable: without the queue, the next sweep does."""
+    try:
+        await queue.send(task_id)
+    except QueueUnavailable as error:
+        logger.error("task %s has to wait for a sweep: %s", task_id, error.message)
 
 
 async def gave_up(store: Store, principal: Principal, task: Task, served: ServedAgent, now: Millis) -> bool:

@@ -12,7 +12,7 @@ from enum import Enum
 
 from hector import telemetry
 from hector.agents.base import Agent, Progress, Text, Truncated, Turn
-from hector.errors import AgentError, HectorError, LeaseLost, NotFound, StoreUnavailable, TaskClosed
+from hector.errors import AgentError, HectorError, LeaseLost, NotFound, QueueUnavailable, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
 from hector.model import (
     Event,
@@ -97,12 +97,14 @@ class Producer:
         self._store = store
         self._lease = lease
         self._limits = limits
+        self._begins = not log.events
         self._flushed = len(log.events)
         self._pending_characters = 0
         self._flush_at = 0.0
         self._interval = FIRST_FLUSH_SECONDS
         self._texts = [event.text for event in log.events if event.kind is EventKind.MESSAGE]
         self._told = sum(map(len, self._texts))
+        self._told_before = self._told
         self._output_bytes = sum(len(text.encode()) for text in self._texts)
         self._usage: Usage | None = None
         self._stop_reason: StopReason | None = None
@@ -131,8 +133,8 @@ class Producer:
                 stop = await self._keep(answering)
                 error = await _abort(answering)
             self._over = True
-            if stop is Stop.DEADLINE and self._queue is not None:
-                await self._hand_over(self._queue)
+            if stop is Stop.DEADLINE and self._queue is not None and self._gets_on():
+                task = await self._hand_over(self._queue)
             elif stop is not Stop.LOST:
                 task = await self._finish(self._outcome(stop, error))
         except (LeaseLost, TaskClosed, NotFound) as lost:
@@ -302,12 +304,26 @@ class Producer:
             self._stop_reason if state is TaskState.COMPLETED else None,
         )
 
-    async def _hand_over(self, queue: WorkQueue) -> None:
-        """Let another process go on from what the log holds; its last event says so."""
+    def _gets_on(self) -> bool:
+        """Whether another process would: a turn that was taken over and had nothing to add would go round for ever."""
+        return self._begins or sum(map(len, self._texts)) > self._told_before
+
+    async def _hand_over(self, queue: WorkQueue) -> Task | None:
+        """Let another process go on from what the log holds; its last event says so.
+
+        The ended task, if it was canceled in this very moment, or the queue cannot be reached.
+        """
         self._tell("".join(self._texts))
         self._append(EventKind.STATUS, "Another process goes on with this answer.", TaskState.SUBMITTED)
         await self._flush()
-        await hand_over(self._store, queue, self._lease)
+        if self._lease.cancel_requested:
+            return await self._finish(self._outcome(Stop.CANCELED, None))
+        try:
+            await hand_over(self._store, queue, self._lease)
+        except QueueUnavailable as error:
+            logger.error("task %s cannot be handed over: %s", self._lease.task_id, error.message)
+            return await self._finish(self._outcome(Stop.DEADLINE, None))
+        return None
 
     async def _finish(self, outcome: Outcome) -> Task:
         """Flush, commit and release; patient with a store that is away for less than a lease."""

@@ -7,25 +7,19 @@ so first, in an event, so that it is never begun a third time.
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 
 from hector import telemetry
-from hector.errors import LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
-from hector.model import (
-    Event,
-    EventKind,
-    Message,
-    Principal,
-    Role,
-    Task,
-    TaskError,
-    TaskState,
-    session_id_of,
-)
-from hector.producer import LEASE, hand_over
+from hector.errors import LeaseLost, LineFull, LostTurn, NotFound, QueueUnavailable, SessionBusy, TaskClosed
+from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, session_id_of
+from hector.producer import LEASE, MOST_HANDED_OVER, hand_over
 from hector.queues.base import WorkQueue
-from hector.stores.base import Clock, Lease, Outcome, Store
+from hector.stores.base import Clock, Lease, LogPage, Store
+from hector.stores.log import ended_early, read_log
 from hector.telemetry import Measure
+
+logger = logging.getLogger(__name__)
 
 WORKER_LOST = "worker_lost"
 
@@ -36,30 +30,52 @@ class Recovery:
         self._now = clock
         self._queue = queue
 
-    def is_orphan(self, task: Task) -> bool:
-        """Whether a task that is not open should have been run by now: its worker went before it could claim it."""
-        return task.state is TaskState.SUBMITTED and self._now() >= task.created_at + LEASE
+    async def look_after(self, principal: Principal, task: Task, page: LogPage) -> bool:
+        """Whether something was done about a task that had not ended, though nobody is at work on it.
+
+        `page`: the beginning of its log.
+        """
+        if page.lost:
+            await self.close(principal, task.id)
+        elif page.open or page.waiting or task.state is not TaskState.SUBMITTED:
+            return False
+        elif page.events and self._queue is not None:
+            # It was handed over, and its place in the line is still to come, or was lost on the way.
+            with contextlib.suppress(LineFull):
+                await self._store.line_up(principal, task.id, most=MOST_HANDED_OVER)
+        elif self._now() >= task.created_at + LEASE:
+            await self.close(principal, task.id)  # its worker went before it could claim it
+        else:
+            return False
+        return True
 
     async def close(self, principal: Principal, task_id: str) -> None:
-        """End a turn whose worker is gone (see `end`). Silent if somebody else is doing so, or has.
+        """Fail a turn whose worker is gone, keeping what it said; or have it begun once more.
 
-        If this fails halfway, the lease stays until it runs out, and the next reader tries again.
+        Silent if somebody else is doing so, or has. If this fails halfway, the lease stays until it runs out, and the
+        next reader tries again.
         """
         session_id = session_id_of(task_id) or ""
         with contextlib.suppress(NotFound, SessionBusy, LostTurn, LeaseLost):
             lease = await self._store.claim(principal, session_id, task_id, lease=LEASE, nonce=secrets.token_hex(8))
-            await self.end(lease)
+            await self._end(lease)
 
-    async def end(self, lease: Lease) -> None:
-        """Fail the turn, which was lost and is ours now, keeping what it said; or have it begun once more."""
+    async def _end(self, lease: Lease) -> None:
         telemetry.count(Measure.LOST_WORKERS)
-        outcome = await self._salvage(lease)
-        if outcome.last_event == 0 and self._queue is not None and not lease.cancel_requested:
-            task = await self._store.read_task(lease.session.principal, lease.task_id)
-            if not task.state.terminal:
-                await self._begin_again(lease, self._queue)
-                return
         with contextlib.suppress(TaskClosed, NotFound):
+            principal, task_id = lease.session.principal, lease.task_id
+            log = await read_log(self._store, principal, task_id)
+            if not log and self._queue is not None and not lease.cancel_requested:
+                task = await self._store.read_task(principal, task_id)
+                if not task.state.terminal:
+                    try:
+                        await self._begin_again(lease, self._queue)
+                        return
+                    except QueueUnavailable as away:
+                        logger.error("task %s cannot be begun again: %s", task_id, away)
+                        log = await read_log(self._store, principal, task_id)
+            error = TaskError(WORKER_LOST, "The worker that was answering is gone. Send the message again.")
+            outcome = ended_early(TaskState.FAILED, log, error)
             await self._store.commit(lease, outcome, nonce=secrets.token_hex(8))
         await self._store.release(lease)
 
@@ -67,14 +83,3 @@ class Recovery:
         note = Event(1, EventKind.STATUS, "The worker was lost; another one begins again.", TaskState.SUBMITTED)
         lease = await self._store.append_events(lease, [note], extend=LEASE)
         await hand_over(self._store, queue, lease)
-
-    async def _salvage(self, lease: Lease) -> Outcome:
-        """The outcome of a turn whose worker is gone: failed, with what its log holds."""
-        texts: list[str] = []
-        last = 0
-        with contextlib.suppress(NotFound):
-            while (page := await self._store.read_events(lease.session.principal, lease.task_id, after=last)).events:
-                texts += [event.text for event in page.events if event.kind is EventKind.MESSAGE]
-                last = page.events[-1].number
-        error = TaskError(WORKER_LOST, "The worker that was answering is gone. Send the message again.")
-        return Outcome(TaskState.FAILED, last, Message.of(Role.AGENT, "".join(texts)) if texts else None, error=error)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hector.agents.base import Agent, ServedAgent, Turn
 from hector.history import NOTHING_KNOWN, History, Known
 from hector.live import LiveLog, LiveLogs
-from hector.model import Event, EventKind, Task
+from hector.model import Event, Task
 from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
 from hector.queues.base import WorkQueue
 from hector.stores.base import Lease, Store
+from hector.stores.log import read_log, text_of
 
 
 class Running:
@@ -30,22 +32,28 @@ class Running:
         *,
         known: Known = NOTHING_KNOWN,
         log: LiveLog | None = None,
+        stored: Sequence[Event] = (),
         seconds_left: float | None = None,
-    ) -> None:
-        """Run the claimed task's turn, from now on by itself. `known` is what has been read of its session.
+    ) -> LiveLog:
+        """Run the claimed task's turn, from now on by itself; its log, which may have been open while it waited.
 
-        Raises StoreUnavailable, NotFound; then nothing has begun.
+        `known` is what has been read of its session, `stored` what another process has told in its log. Raises
+        StoreUnavailable, NotFound; then nothing has begun.
         """
         seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
         agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
         log = log or self._live.open(task.id)
-        so_far = "".join(event.text for event in log.events if event.kind is EventKind.MESSAGE)
-        turn = replace(turn, so_far=so_far)
+        for event in stored:
+            log.append(event)
+        turn = replace(turn, so_far=text_of(stored))
         limits = Limits(served.timeout, seconds_left, served.streams)
         queue = self._queue if served.hands_over else None
         self._run(Producer(self._store, log, lease, limits, queue), agent, turn)
+        return log
 
-    async def go_on(self, served: ServedAgent, lease: Lease, *, seconds_left: float | None = None) -> LiveLog | None:
+    async def go_on(
+        self, served: ServedAgent, lease: Lease, *, log: LiveLog | None = None, seconds_left: float | None = None
+    ) -> LiveLog | None:
         """Run a claimed task that another process has submitted, and may have begun; its log, from its beginning.
 
         None if it has ended meanwhile. Raises as `start` does.
@@ -55,13 +63,8 @@ class Running:
         if task.state.terminal:  # canceled in this very moment
             await self._store.release(lease)
             return None
-        events: list[Event] = []
-        while (page := await self._store.read_events(principal, task.id, after=len(events))).events:
-            events += page.events
-        log = self._live.open(task.id)
-        log.events.extend(events)
-        await self.start(served, lease, task, log=log, seconds_left=seconds_left)
-        return log
+        stored = await read_log(self._store, principal, task.id)
+        return await self.start(served, lease, task, log=log, stored=stored, seconds_left=seconds_left)
 
     async def drain(self) -> None:
         """Wait until none runs."""

@@ -7,7 +7,7 @@ import logging
 import random
 from dataclasses import dataclass
 
-from hector.errors import HectorError
+from hector.errors import HectorError, QueueUnavailable
 from hector.recovery import Recovery
 from hector.stores.base import Store
 from hector.turns import Turns
@@ -35,9 +35,10 @@ class Sweep:
     async def run(self) -> Swept:
         """One sweep over all sessions of everybody; several at once do no harm.
 
-        Raises StoreUnavailable, QueueUnavailable.
+        Raises StoreUnavailable; and QueueUnavailable, after everything that needs no queue is done.
         """
         closed = taken_up = 0
+        away: QueueUnavailable | None = None
         cursor = None
         while True:
             page = await self._store.list_unfinished(cursor=cursor)
@@ -47,10 +48,17 @@ class Sweep:
                     await self._recovery.close(session.principal, unfinished.lost_task_id)
                     closed += 1
                 if session.waiting and session.agent_id in self._turns.agents:
-                    await self._turns.take_up(session)
-                    taken_up += 1
+                    try:
+                        await self._turns.take_up(session)
+                        taken_up += 1
+                    except QueueUnavailable as error:
+                        away = error
             if (cursor := page.next_cursor) is None:
-                return Swept(closed, taken_up, await self._store.clean_up())
+                break
+        swept = Swept(closed, taken_up, await self._store.clean_up())
+        if away is not None:
+            raise away
+        return swept
 
     async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
         """A sweep now and then; servers that share a store do not sweep in step."""

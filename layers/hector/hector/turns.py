@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,15 +12,16 @@ from dataclasses import dataclass, replace
 from hector.agents.base import ServedAgent
 from hector.claims import Claims, Queueing
 from hector.concurrency import side_by_side
-from hector.errors import HectorError, InvalidRequest, NotFound, QueueUnavailable, Stopping
+from hector.errors import HectorError, InvalidRequest, NotFound, Stopping
 from hector.history import NOTHING_KNOWN, History, Known
-from hector.line import Lines
+from hector.line import Lines, send
 from hector.live import LiveLogs
 from hector.model import Message, Principal, Session, Task, TaskState, TurnPolicy, new_session_id, new_task_id
 from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.running import Running
 from hector.stores.base import Clock, Idempotency, Lease, Store
+from hector.stores.log import ended_early, read_log
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +163,17 @@ class Turns:
         return await self._open(session, NOTHING_KNOWN, message, asked)
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
-        """Ask the worker to stop; it does within a second. Raises NotFound, TaskNotCancelable."""
+        """Ask the worker to stop; it does within a second. A task that waits ends at once.
+
+        Raises NotFound, TaskNotCancelable.
+        """
+        task = await self._store.read_task(principal, task_id)
+        if task.state is TaskState.SUBMITTED and (log := await read_log(self._store, principal, task_id)):
+            # It was handed over, and ends with what it has said.
+            outcome = ended_early(TaskState.CANCELED, log)
+            left = await self._store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
+            if left.state is TaskState.CANCELED:
+                return left
         return await self._store.request_cancel(principal, task_id)
 
     def abandon(self, principal: Principal, task: Task) -> None:
@@ -191,6 +203,8 @@ class Turns:
         """Wait until no turn runs or waits in this process: no work outlives a Lambda invocation."""
         await self._lines.drain()
         await self._running.drain()
+        if self._canceling:
+            await asyncio.wait(set(self._canceling))
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more turns, and leave what waits to other processes.
@@ -200,6 +214,8 @@ class Turns:
         self._stopping = True
         await self._lines.stop()
         await self._running.stop(grace)
+        if self._canceling:
+            await asyncio.wait(set(self._canceling))
 
     async def _open(self, session: Session, known: Known, message: Message, asked: Asked) -> Task:
         if self._stopping:
@@ -212,25 +228,21 @@ class Turns:
         take = self._claims.in_line if asked.background else self._claims.at_once
         claimed = await take(session, self._new_task(session, message), queueing, asked.idempotency)
         if claimed.waits and asked.background and self._queue is not None:
-            await self._send(self._queue, claimed.task)
+            await send(self._queue, claimed.task.id)
         elif claimed.waits:
             self._lines.join(session, claimed.task, seconds_left=asked.seconds_left)
         elif claimed.lease is not None:
             try:
-                await self._running.start(
-                    served, claimed.lease, claimed.task, known=known, seconds_left=asked.seconds_left
-                )
+                if claimed.created:
+                    await self._running.start(
+                        served, claimed.lease, claimed.task, known=known, seconds_left=asked.seconds_left
+                    )
+                else:
+                    await self._running.go_on(served, claimed.lease, seconds_left=asked.seconds_left)
             except BaseException:
                 await self._claims.take_back(claimed)
                 raise
         return claimed.task
-
-    async def _send(self, queue: WorkQueue, task: Task) -> None:
-        try:
-            await queue.send(task.id)
-        except QueueUnavailable as error:
-            # It is in the line, durable: the next sweep sends it.
-            logger.error("task %s has to wait for a sweep: %s", task.id, error.message)
 
     def _new_task(self, session: Session, message: Message) -> Task:
         now = self._now()
@@ -247,6 +259,6 @@ class Turns:
     async def _cancel(self, principal: Principal, task_id: str) -> None:
         try:
             with suppress(NotFound):
-                await self._store.request_cancel(principal, task_id)
+                await self.cancel(principal, task_id)
         except HectorError as error:
             logger.info("task %s was not canceled as its client left: %s", task_id, error)

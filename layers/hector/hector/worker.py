@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 
 from hector.errors import LostTurn, NotFound, SessionBusy
 from hector.line import gave_up
-from hector.model import Principal, Task, TaskState, session_id_of
+from hector.model import Principal, Task, session_id_of
 from hector.producer import LEASE, MOST_HANDED_OVER
 from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
@@ -43,34 +44,50 @@ class Worker:
             return
         try:
             principal = await self._store.read_owner(session_id)
-            task = await self._store.read_task(principal, task_id)
         except NotFound:
             return
+        try:
+            task = await self._store.read_task(principal, task_id)
+        except NotFound:
+            await self._take_out_of_line(principal, session_id, task_id)
+            return
         if task.state.terminal:
+            await self._take_out_of_line(principal, session_id, task_id)
             return
         served = self._turns.agent(task.agent_id)
         if await gave_up(self._store, principal, task, served, self._now()):
             return
         try:
             lease = await self._claim(principal, task)
+            if lease is not None:
+                await self._turns.go_on(lease, seconds_left=seconds_left)
         except SessionBusy as busy:
             await self._come_back(principal, task, busy)
         except NotFound:
             return
-        else:
-            if task.state is TaskState.WORKING:
-                await self._recovery.end(lease)
-            else:
-                await self._turns.go_on(lease, seconds_left=seconds_left)
 
-    async def _claim(self, principal: Principal, task: Task) -> Lease:
-        """The lease on the task, also where its worker lost it. Raises SessionBusy, NotFound."""
+    async def _claim(self, principal: Principal, task: Task) -> Lease | None:
+        """The lease; None if the task's own worker was lost, which is seen to. Raises SessionBusy, NotFound."""
         nonce = secrets.token_hex(8)
         while True:
             try:
-                return await self._store.claim(principal, task.session_id, task.id, lease=LEASE, nonce=nonce)
+                return await self._store.claim(
+                    principal, task.session_id, task.id, lease=LEASE, nonce=nonce, takeover=False
+                )
             except LostTurn as lost:
                 await self._recovery.close(principal, lost.task_id)
+                if lost.task_id == task.id:
+                    return None
+
+    async def _take_out_of_line(self, principal: Principal, session_id: str, task_id: str) -> None:
+        """A task that has ended, or is gone, and is still next in line: whoever saw to it could not do the rest."""
+        with suppress(NotFound, SessionBusy, LostTurn):
+            if task_id in (await self._store.read_session(principal, session_id)).waiting:
+                nonce = secrets.token_hex(8)
+                lease = await self._store.claim(
+                    principal, session_id, task_id, lease=LEASE, nonce=nonce, takeover=False
+                )
+                await self._store.release(lease)
 
     async def _come_back(self, principal: Principal, task: Task, busy: SessionBusy) -> None:
         """Look again later. Another worker has the task now, and may be lost; or it is another one's turn."""

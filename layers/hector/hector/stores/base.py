@@ -197,7 +197,10 @@ class Store(Protocol):
         """
 
     async def discard(self, task: Task, *, nonce: str) -> None:
-        """Take back what `submit` recorded under this nonce, as long as nobody has run it; it leaves the line, too."""
+        """Take back what `submit` recorded under this nonce, as long as nobody has run it; it leaves the line, too.
+
+        With an idempotency key, one that is in the line stays: another request with the key may have lined it up.
+        """
 
     async def claim(
         self, principal: Principal, session_id: str, task_id: str, *, lease: Millis, nonce: str, takeover: bool = True
@@ -215,12 +218,15 @@ class Store(Protocol):
         """Let a submitted task wait for its turn, behind those that wait already; activity and expiry slide.
 
         At most `most` tasks wait at once; with 0, the session has to be free. `interrupt` cancels every turn before
-        this one: the open one, and those that wait, once they are claimed. A task that waits already, or whose turn is
-        open, stays as it is. Raises NotFound, LineFull, and with `most` 0 SessionBusy and LostTurn as `claim` does.
+        this one: the open one, and those that wait, once they are claimed. A task that waits already, whose turn is
+        open, or that has ended, stays as it is. Raises NotFound, LineFull, and with `most` 0 SessionBusy and LostTurn
+        as `claim` does.
         """
 
     async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:
-        """End a task that has not begun, and take it out of the line; it is no turn of the session's history.
+        """End a task whose turn is not open, and take it out of the line; it is no turn of the session's history.
+
+        The outcome holds what it said before it was handed over, if it had begun.
 
         Gives back the task as it is now: WORKING if its turn was begun meanwhile, which changes nothing; ended before,
         by somebody else, it only leaves the line. Raises NotFound.

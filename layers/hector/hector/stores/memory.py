@@ -146,6 +146,8 @@ class MemoryStore:
         record = self.records.get(task.session_id)
         if record is None or record.nonces.get(task.id) != nonce or record.open_task == task.id:
             return
+        if task.id in record.waiting and any(task_id == task.id for _, task_id in record.keys.values()):
+            return
         if record.tasks[task.id].state is TaskState.SUBMITTED:
             record.waiting = [id_ for id_ in record.waiting if id_ != task.id]
             del record.tasks[task.id], record.nonces[task.id]
@@ -160,8 +162,9 @@ class MemoryStore:
         return record.claim(task_id, lease=lease, nonce=nonce, takeover=takeover, now=self._now())
 
     async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
-        record, _ = self._task(principal, task_id)
-        record.line_up(task_id, most=most, interrupt=interrupt, now=self._now())
+        record, task = self._task(principal, task_id)
+        if not task.state.terminal:
+            record.line_up(task_id, most=most, interrupt=interrupt, now=self._now())
         return record.seen(self._now())
 
     async def leave_line(self, principal: Principal, task_id: str, outcome: Outcome, *, nonce: str) -> Task:
@@ -169,7 +172,14 @@ class MemoryStore:
         if record.open_task == task_id:
             return working(task)
         if not task.state.terminal:
-            task = replace(task, state=outcome.state, error=outcome.error, updated_at=self._now())
+            task = replace(
+                task,
+                state=outcome.state,
+                output=outcome.output,
+                error=outcome.error,
+                last_event=outcome.last_event,
+                updated_at=self._now(),
+            )
             record.tasks[task_id] = task
             record.nonces[task_id] = nonce
         if task_id in record.waiting:

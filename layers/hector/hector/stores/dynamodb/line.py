@@ -12,7 +12,7 @@ from hector.errors import LineFull, LostTurn, NotFound, SessionBusy, TaskNotCanc
 from hector.model import Principal, Session, Task, TaskState, session_id_of, working
 from hector.stores.base import Outcome
 from hector.stores.cursors import activity_key_at
-from hector.stores.dynamodb import items
+from hector.stores.dynamodb import items, overflow
 from hector.stores.dynamodb.failures import ConditionFailed
 from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import ALIVE
@@ -33,8 +33,10 @@ _AND_FREE = " AND attribute_not_exists(open_task)"
 
 class Line(Tasks):
     async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
-        await self._task_row(task_id)
+        row = await self._task_row(task_id)
         session_id = session_id_of(task_id) or ""
+        if TaskState(row["task_state"]).terminal:
+            return await self.read_session(principal, session_id)
         joining = self._join(principal, task_id, most=most, interrupt=interrupt)
         hot, metadata = await self._with_metadata(session_id, joining)
         self._remember(hot)
@@ -104,10 +106,15 @@ class Line(Tasks):
         The one write that is a transaction: of a turn that has begun, events may have been told already. What it does
         to the hot record is nothing.
         """
-        values = items.outcome_values(Outcome(outcome.state, 0, error=outcome.error))
-        values |= {"updated_at": self._now(), "nonce": nonce}
+        values = items.outcome_values(outcome) | {"updated_at": self._now(), "nonce": nonce}
+        key = items.task_key(task_id)
+        if outcome.output is not None:
+            far = items.far(await self._last_expiry(session_id_of(task_id) or ""))
+            values, parts = overflow.moved_out(key, values, nonce, far)
+            if parts:
+                await self._table.put_many(parts)
         ending = Update(
-            items.task_key(task_id),
+            key,
             "SET " + ", ".join(f"{name} = :{name}" for name in values),
             "task_state = :submitted",
             values | {"submitted": TaskState.SUBMITTED.value},

@@ -63,7 +63,9 @@ class Turns(Sessions):
             return
         if TaskState(row["task_state"]) is not TaskState.SUBMITTED:
             return
-        if hot is not None:
+        if hot is not None and task.id in items.waiting_ids(hot):
+            if "pointer" in row:
+                return
             await self._take_out_of_line(hot, task.id)
         try:
             if "pointer" in row:

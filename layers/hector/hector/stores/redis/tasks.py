@@ -69,9 +69,7 @@ class Tasks(Records):
         return None if through is None else Summary(text, int(through))
 
     async def _leave(self, principal: Principal, task_id: str, outcome: Outcome, nonce: str, *, cancel: str) -> Task:
-        ended = encoded_outcome(outcome)
-        del ended["last_event"]
-        ended["updated_at"] = str(self._now())
+        ended = {**encoded_outcome(outcome), "updated_at": str(self._now())}
         session_id, (open_task, values) = await self._run_on_task(
             "leave", principal, task_id, nonce, cancel, *items.flat(ended)
         )

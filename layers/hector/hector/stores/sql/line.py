@@ -20,9 +20,9 @@ class Line(Sessions):
     async def line_up(self, principal: Principal, task_id: str, *, most: int, interrupt: bool = False) -> Session:
         def wait(connection: Connection) -> Session:
             hot = self._session_of_task(connection, principal, task_id, lock=True)
-            task_row(connection, task_id)
-            hot.line_up(task_id, most=most, interrupt=interrupt, now=self._now())
-            save(connection, hot)
+            if not task_of(task_row(connection, task_id)).state.terminal:
+                hot.line_up(task_id, most=most, interrupt=interrupt, now=self._now())
+                save(connection, hot)
             return hot.seen(self._now())
 
         return await self._database.write(wait)
@@ -54,7 +54,14 @@ class Line(Sessions):
 
     def _leave(self, connection: Connection, hot: Hot, task: Task, outcome: Outcome, nonce: str) -> Task:
         if not task.state.terminal:
-            task = replace(task, state=outcome.state, error=outcome.error, updated_at=self._now())
+            task = replace(
+                task,
+                state=outcome.state,
+                output=outcome.output,
+                error=outcome.error,
+                last_event=outcome.last_event,
+                updated_at=self._now(),
+            )
             end_task(connection, task, nonce)
         if task.id in hot.waiting:
             hot.waiting.remove(task.id)

@@ -38,12 +38,14 @@ class Turns(Sessions):
             hot = read_hot(connection, task.session_id, lock=True)
             if hot is None or hot.open_task == task.id:
                 return
+            pointer = (keys.c.scope == task.session_id, keys.c.task_id == task.id)
+            if task.id in hot.waiting and connection.execute(select(keys.c.scope).where(*pointer)).first():
+                return
             gone = delete(tasks).where(
                 *of_task(task.id), tasks.c.nonce == nonce, tasks.c.state == TaskState.SUBMITTED.value
             )
             if not connection.execute(gone).rowcount:
                 return
-            pointer = (keys.c.scope == task.session_id, keys.c.task_id == task.id)
             connection.execute(delete(keys).where(*pointer))
             if task.id in hot.waiting:
                 hot.waiting.remove(task.id)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from hector.errors import LineFull, LostTurn, NotFound, SessionBusy, TaskNotCancelable
-from hector.model import Principal, Session, Task, TaskError, TaskState
-from hector.stores.base import Lease, Outcome
+from hector.model import Message, Principal, Role, Session, Task, TaskError, TaskState
+from hector.stores.base import Idempotency, Lease, Outcome
 from hector.testing.bench import DONE, LEASE, TTL, Bench, nonce, pieces
 
 MOST = 5
@@ -261,6 +261,39 @@ async def test_a_line_keeps_its_session_from_idling_away(bench: Bench) -> None:
     bench.clock.advance(seconds=TTL / 1000)
     with pytest.raises(NotFound):
         await waiting(bench, session)
+
+
+async def test_what_a_handed_over_task_has_said_is_kept_as_it_leaves(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    events = pieces(1, 2)
+    await bench.store.append_events(lease, events, extend=LEASE)
+    await bench.store.release(lease)
+    await bench.store.line_up(bench.principal, lease.task_id, most=MOST)
+    said = Outcome(TaskState.CANCELED, 2, Message.of(Role.AGENT, "piece 1 piece 2 " * 50_000))
+    await bench.store.leave_line(bench.principal, lease.task_id, said, nonce=nonce())
+    task = await bench.another().read_task(bench.principal, lease.task_id)
+    assert (task.state, task.last_event, task.output, task.turn) == (TaskState.CANCELED, 2, said.output, 0)
+    assert (await bench.store.read_events(bench.principal, task.id, after=0)).events == events
+    assert await waiting(bench, session) == ()
+
+
+async def test_what_has_ended_lines_up_no_more(bench: Bench) -> None:
+    session = await bench.session()
+    task = await bench.turn(session)
+    assert (await bench.store.line_up(bench.principal, task.id, most=MOST)).waiting == ()
+    assert await waiting(bench, session) == ()
+
+
+async def test_what_another_with_the_key_may_have_lined_up_is_not_discarded(bench: Bench) -> None:
+    session = await bench.session()
+    key, mine = Idempotency("key", "body"), nonce()
+    task = (await bench.store.submit(bench.task(session), nonce=mine, idempotency=key)).task
+    await bench.store.line_up(bench.principal, task.id, most=MOST)
+    await bench.store.discard(task, nonce=mine)
+    assert await waiting(bench, session) == (task.id,)
+    again = await bench.store.submit(bench.task(session), nonce=nonce(), idempotency=key)
+    assert (again.task.id, again.created) == (task.id, False)
 
 
 async def test_a_task_that_nobody_submitted_has_no_line(bench: Bench) -> None:

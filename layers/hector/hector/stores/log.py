@@ -1,0 +1,27 @@
+"""The log of a task as a whole: what another process has said of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hector.model import Event, EventKind, Message, Principal, Role, TaskError, TaskState
+from hector.stores.base import Outcome, Store
+
+
+async def read_log(store: Store, principal: Principal, task_id: str) -> list[Event]:
+    """Every event that is stored. Raises NotFound."""
+    events: list[Event] = []
+    while (page := await store.read_events(principal, task_id, after=len(events))).events:
+        events += page.events
+    return events
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """The answer, as far as it has been told."""
+    return "".join(event.text for event in events if event.kind is EventKind.MESSAGE)
+
+
+def ended_early(state: TaskState, log: list[Event], error: TaskError | None = None) -> Outcome:
+    """The outcome of a turn that says nothing more, with what its log holds."""
+    text = text_of(log)
+    return Outcome(state, len(log), Message.of(Role.AGENT, text) if text else None, error=error)

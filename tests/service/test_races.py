@@ -1,0 +1,413 @@
+"""What comes in between: hand-overs, replayed keys, cancels, sweeps and stops that meet halfway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hector.agents.base import Turn
+from hector.errors import LineFull, QueueUnavailable, StoreUnavailable
+from hector.line import GRACE_SECONDS
+from hector.model import EventKind, Task, TaskState, TurnPolicy
+from hector.producer import LEASE
+from hector.services import Services
+from hector.stores.base import Idempotency
+from hector.stores.memory import MemoryStore
+from hector.turns import PLAINLY, Asked
+from tests.service.test_faults import die
+from tests.service.test_follow import elsewhere
+from tests.service.test_line import ENQUEUE, INTERRUPT, Gate, with_agent
+from tests.service.test_worker import BACKGROUND, Queue, posted, process, work
+from tests.support import ALICE, ManualClock, ask, events_of, new_session, said, services_with, wait_until
+
+KEY = Idempotency("key", "body")
+SOON = 0.25
+
+
+async def halves(turn: Turn) -> AsyncIterator[str]:
+    """Half an answer, and the other half for whoever takes over."""
+    if not turn.so_far:
+        yield "The first half, "
+        await asyncio.sleep(60)
+    yield "and the second."
+
+
+async def handed_over(services: Services, session_id: str, asked: Asked = PLAINLY) -> Task:
+    """A task whose process had to go in the middle of its answer; it waits in the line, and in the queue."""
+    task = await posted(services, session_id, "tell me", replace(asked, seconds_left=SOON))
+    await services.turns.drain()
+    assert (await services.store.read_session(ALICE, session_id)).waiting == (task.id,)
+    return task
+
+
+def assert_whole(events: list[Any], text: str) -> None:
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert "".join(event.text for event in events if event.kind is EventKind.MESSAGE) == text
+    assert events[-1].state is TaskState.COMPLETED
+
+
+@pytest.mark.parametrize("policy", [TurnPolicy.REJECT, TurnPolicy.ENQUEUE])
+async def test_a_key_that_meets_its_handed_over_turn_goes_on_with_it(policy: TurnPolicy) -> None:
+    services = process(MemoryStore(), Queue(), halves, hands_over=True, policy=policy)
+    session_id = await new_session(services)
+    task = await handed_over(services, session_id, Asked(KEY))
+    before = (await services.store.read_events(ALICE, task.id, after=0)).events
+    again = await posted(services, session_id, "tell me", Asked(KEY))
+    assert again.id == task.id
+    events = await events_of(services, again)
+    assert events[: len(before)] == before, "what was told stays told"
+    assert_whole(events, "The first half, and the second.")
+    assert await events_of(elsewhere(services), task) == events
+
+
+async def test_a_handed_over_turn_is_not_given_up_because_it_is_old() -> None:
+    clock = ManualClock()
+    gate = Gate()
+    services = process(MemoryStore(clock), Queue(), halves, clock, hands_over=True, policy=TurnPolicy.ENQUEUE)
+    session_id = await new_session(services)
+    task = await handed_over(services, session_id, Asked(KEY))
+    clock.advance(seconds=1000)
+    gated = process(services.store, Queue(), gate.answer, clock, policy=TurnPolicy.ENQUEUE)
+    services.store.records[session_id].waiting.clear()  # type: ignore[attr-defined]
+    await posted(gated, session_id, "in between", Asked())
+    await posted(services, session_id, "tell me", Asked(KEY))
+    await asyncio.sleep(0.2)
+    gate.open.set()
+    assert_whole(await events_of(services, task), "The first half, and the second.")
+    await gated.turns.drain()
+
+
+async def test_a_handed_over_turn_that_is_canceled_keeps_what_it_said() -> None:
+    services = process(MemoryStore(), Queue(), halves, hands_over=True)
+    session_id = await new_session(services)
+    task = await handed_over(services, session_id)
+    told = (await services.store.read_events(ALICE, task.id, after=0)).events
+    canceled = await services.turns.cancel(ALICE, task.id)
+    assert canceled.state is TaskState.CANCELED
+    assert canceled.output is not None
+    assert canceled.output.text == "The first half, "
+    events = await events_of(services, task)
+    assert events[:-1] == told
+    assert events[-1].number == len(told) + 1
+    assert await events_of(services, task, after=len(told)) == events[-1:]
+    assert (await services.store.read_session(ALICE, session_id)).waiting == ()
+
+
+async def test_a_message_that_interrupts_in_the_moment_of_a_hand_over_cancels_the_turn() -> None:
+    class Interrupted(MemoryStore):
+        interrupting: asyncio.Task[Task] | None = None
+
+        async def append_events(self, lease: Any, events: Any, **options: Any) -> Any:
+            if any(event.state is TaskState.SUBMITTED for event in events) and self.interrupting is None:
+                starting = services.turns.start(ALICE, session_id, said("now"), asked=INTERRUPT)
+                self.interrupting = asyncio.create_task(starting)
+                await asyncio.sleep(0.01)
+            return await super().append_events(lease, events, **options)
+
+    store = Interrupted()
+    services = process(store, Queue(), halves, hands_over=True)
+    session_id = await new_session(services)
+    task = await posted(services, session_id, "tell me", Asked(seconds_left=SOON))
+    ended = await services.follow.ended(ALICE, task)
+    assert ended.state is TaskState.CANCELED
+    await services.turns.cancel(ALICE, store.interrupting.result().id)  # type: ignore[union-attr]
+    await services.turns.drain()
+
+
+async def test_a_turn_that_can_neither_end_nor_be_handed_over_fails_at_its_deadline() -> None:
+    queue = Queue()
+    queue.broken = True
+    services = process(MemoryStore(), queue, halves, hands_over=True)
+    session_id = await new_session(services)
+    task = await posted(services, session_id, "tell me", Asked(seconds_left=SOON))
+    ended = await asyncio.wait_for(services.follow.ended(ALICE, task), 5)
+    assert ended.error is not None
+    assert ended.error.code == "deadline"
+    assert (await services.store.read_session(ALICE, session_id)).open_task_id is None
+
+
+async def test_a_silent_agent_is_not_handed_round_for_ever() -> None:
+    queue = Queue()
+    services = process(MemoryStore(), queue, Gate().answer, hands_over=True)
+    task = await handed_over(services, await new_session(services))
+    await work(services, queue.take(), seconds_left=SOON)
+    ended = await services.store.read_task(ALICE, task.id)
+    assert ended.error is not None
+    assert ended.error.code == "deadline"
+    assert queue.sent == []
+
+
+async def test_a_reader_who_comes_between_two_steps_of_a_hand_over_does_not_end_the_turn() -> None:
+    class Torn(MemoryStore):
+        torn = True
+
+        async def line_up(self, *arguments: Any, **options: Any) -> Any:
+            if self.torn:
+                self.torn = False
+                raise StoreUnavailable("line_up was lost")
+            return await super().line_up(*arguments, **options)
+
+    clock = ManualClock()
+    store, queue = Torn(clock), Queue()
+    services = process(store, queue, halves, clock, hands_over=True)
+    session_id = await new_session(services)
+    task = await posted(services, session_id, "tell me", Asked(seconds_left=SOON))
+    await services.turns.drain()
+    assert (await store.read_session(ALICE, session_id)).waiting == ()
+    clock.advance(seconds=LEASE / 1000)
+    assert (await elsewhere(services).follow.task(ALICE, task.id)).state is TaskState.SUBMITTED
+    assert (await store.read_session(ALICE, session_id)).waiting == (task.id,), "a reader puts it back in its place"
+    await work(services, queue.take())
+    assert_whole(await events_of(services, task), "The first half, and the second.")
+
+
+async def test_a_worker_that_comes_in_the_moment_of_a_hand_over_goes_on_with_the_turn() -> None:
+    class Late(MemoryStore):
+        """Its first reader is told what was so a moment before."""
+
+        late: Task | None = None
+
+        async def read_task(self, *arguments: Any) -> Any:
+            late, self.late = self.late, None
+            return late or await super().read_task(*arguments)
+
+    store, queue = Late(), Queue()
+    services = process(store, queue, halves, hands_over=True)
+    task = await handed_over(services, await new_session(services))
+    store.late = replace(task, state=TaskState.WORKING)
+    await work(services, queue.take())
+    assert_whole(await events_of(services, task), "The first half, and the second.")
+
+
+@pytest.mark.parametrize("what", ["ended", "gone"])
+async def test_a_worker_takes_what_has_ended_or_is_gone_out_of_the_line(what: str) -> None:
+    queue = Queue()
+    store = MemoryStore()
+    services = process(store, queue)
+    session_id = await new_session(services)
+    task = await ask(services, session_id, "hello")
+    store.records[session_id].waiting.append(task.id)  # as a crash between two writes leaves it
+    if what == "gone":
+        del store.records[session_id].tasks[task.id]
+        store.records[session_id].ended.clear()
+    await services.sweep.run()
+    await work(services, queue.take())
+    assert (await store.read_session(ALICE, session_id)).waiting == ()
+    assert (await ask(services, session_id, "go on")).state is TaskState.COMPLETED
+
+
+async def test_a_lost_turn_that_cannot_be_begun_again_fails() -> None:
+    clock, gate = ManualClock(), Gate()
+    store, queue = MemoryStore(clock), Queue()
+    dead, alive = (process(store, queue, gate.answer, clock) for _ in range(2))
+    task = await posted(dead, await new_session(dead), "hello", Asked())
+    await wait_until(lambda: bool(gate.calls))
+    die(dead)
+    clock.advance(seconds=LEASE / 1000)
+    queue.broken = True
+    events = await events_of(elsewhere(alive), task)
+    assert events[-1].error is not None
+    assert events[-1].error.code == "worker_lost"
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+
+
+async def test_a_sweep_without_its_queue_still_ends_what_was_lost() -> None:
+    clock, gate = ManualClock(), Gate()
+    store, queue = MemoryStore(clock), Queue()
+    dead, alive = (process(store, queue, gate.answer, clock) for _ in range(2))
+    queue.broken = True
+    waiting, lost = sorted([await new_session(dead), await new_session(dead)])
+    await posted(dead, waiting, "waits")
+    task = await posted(dead, lost, "is lost", Asked())
+    await wait_until(lambda: bool(gate.calls))
+    die(dead)
+    clock.advance(seconds=LEASE / 1000)
+    with pytest.raises(QueueUnavailable):
+        await alive.sweep.run()
+    assert (await store.read_task(ALICE, task.id)).state is TaskState.FAILED
+
+
+async def test_a_go_on_that_fails_leaves_no_live_log_to_wait_for() -> None:
+    class Away(MemoryStore):
+        away = False
+
+        async def read_history(self, *arguments: Any, **options: Any) -> Any:
+            if self.away:
+                raise StoreUnavailable("the store is away")
+            return await super().read_history(*arguments, **options)
+
+    clock = ManualClock()
+    store, queue = Away(clock), Queue()
+    services = process(store, queue, clock=clock)
+    session_id = await new_session(services)
+    await ask(services, session_id, "hello")
+    task = await posted(services, session_id, "again")
+    store.away = True
+    with pytest.raises(StoreUnavailable):
+        await work(services, queue.take())
+    store.away = False
+    following = asyncio.create_task(events_of(services, task))
+    await asyncio.sleep(0.1)
+    clock.advance(seconds=LEASE / 1000)
+    await wait_until(lambda: bool(queue.sent))
+    await work(services, queue.take())
+    events = await asyncio.wait_for(following, 5)
+    assert events[-1].state is TaskState.COMPLETED
+
+
+async def test_what_another_request_with_the_key_has_lined_up_is_not_taken_back() -> None:
+    class Slow(MemoryStore):
+        """The first refusal reaches its caller after another request has found a place."""
+
+        met: Any = None
+
+        async def line_up(self, *arguments: Any, **options: Any) -> Any:
+            try:
+                return await super().line_up(*arguments, **options)
+            except LineFull:
+                if self.met is None:
+                    self.met = self.records[session_id].waiting.pop()
+                    other.append(await services.turns.start(ALICE, session_id, said("pay"), asked=asked))
+                raise
+
+    gate = Gate()
+    other: list[Task] = []
+    store = Slow()
+    services = with_agent(store, gate.answer, max_waiting=1)
+    session_id = await new_session(services)
+    asked = Asked(KEY, TurnPolicy.ENQUEUE, background=True)
+    await services.turns.start(ALICE, session_id, said("first"))
+    await services.turns.start(ALICE, session_id, said("second"), asked=ENQUEUE)
+    with pytest.raises(LineFull):
+        await services.turns.start(ALICE, session_id, said("pay"), asked=asked)
+    gate.open.set()
+    [acknowledged] = other
+    ended = await asyncio.wait_for(services.follow.ended(ALICE, acknowledged), 5)
+    assert ended.output is not None
+    assert ended.output.text == "answer to pay"
+    await services.turns.drain()
+
+
+async def test_a_process_that_has_to_go_leaves_the_tasks_of_others_to_the_queue() -> None:
+    gate = Gate()
+    store, queue = MemoryStore(), Queue()
+    services = process(store, queue, gate.answer)
+    session_id = await new_session(services)
+    other = await posted(services, session_id, "for a worker")
+    mine = await posted(services, session_id, "mine", replace(ENQUEUE, seconds_left=GRACE_SECONDS + 1))
+    queue.sent.clear()
+    await asyncio.wait_for(services.turns.drain(), GRACE_SECONDS + 10)
+    assert gate.calls == []
+    assert queue.sent == [other.id, mine.id]
+
+
+async def test_without_a_queue_the_tasks_of_others_are_run_for_as_long_as_the_process_may() -> None:
+    store, gate = MemoryStore(), Gate()
+    dead, services = (with_agent(store, gate.answer) for _ in range(2))
+    session_id = await new_session(dead)
+    other = await dead.turns.start(ALICE, session_id, said("other"), asked=BACKGROUND)
+    die(dead)
+    await services.turns.start(ALICE, session_id, said("mine"), asked=replace(ENQUEUE, seconds_left=GRACE_SECONDS + 1))
+    async with asyncio.timeout(GRACE_SECONDS + 10):
+        await services.turns.drain()
+    ended = await store.read_task(ALICE, other.id)
+    assert ended.error is not None
+    assert ended.error.code == "deadline"
+
+
+@pytest.mark.parametrize("away", ["queue", "store"])
+async def test_a_process_that_has_to_go_does_not_wait_for_what_is_away(away: str) -> None:
+    class Away(MemoryStore):
+        away = False
+
+        async def read_session(self, *arguments: Any) -> Any:
+            if self.away:
+                raise StoreUnavailable("the store is away")
+            return await super().read_session(*arguments)
+
+    gate = Gate()
+    store, queue = Away(), Queue()
+    running, services = (process(store, queue, gate.answer) for _ in range(2))
+    session_id = await new_session(services)
+    await posted(running, session_id, "first", Asked())
+    task = await posted(services, session_id, "second", replace(ENQUEUE, seconds_left=SOON))
+    store.away, queue.broken = away == "store", away == "queue"
+    await asyncio.wait_for(services.turns.drain(), 5)
+    store.away = False
+    assert (await store.read_session(ALICE, session_id)).waiting == (task.id,), "a sweep finds it"
+    gate.open.set()
+    await running.turns.drain()
+
+
+async def test_a_server_that_stops_as_a_turn_begins_does_not_lose_it() -> None:
+    class Slow(MemoryStore):
+        async def read_task(self, principal: Any, task_id: str) -> Any:
+            if task_id == self.records[session_id].open_task and gate.open.is_set() and not stopping:
+                stopping.append(asyncio.create_task(services.turns.stop(5)))
+                await asyncio.sleep(0.1)
+            return await super().read_task(principal, task_id)
+
+    gate = Gate()
+    stopping: list[asyncio.Task[None]] = []
+    store = Slow()
+    services = with_agent(store, gate.answer)
+    session_id = await new_session(services)
+    await services.turns.start(ALICE, session_id, said("first"))
+    task = await services.turns.start(ALICE, session_id, said("second"), asked=ENQUEUE)
+    gate.open.set()
+    await wait_until(lambda: bool(stopping))
+    await stopping[0]
+    assert (await store.read_task(ALICE, task.id)).state is TaskState.COMPLETED
+
+
+async def test_a_drain_waits_for_the_cancel_of_a_client_that_has_left() -> None:
+    class Slow(MemoryStore):
+        async def request_cancel(self, *arguments: Any) -> Any:
+            await asyncio.sleep(0.3)
+            return await super().request_cancel(*arguments)
+
+    services = with_agent(Slow(), Gate().answer, cancels_on_disconnect=True)
+    task = await services.turns.start(ALICE, await new_session(services), said("hello"))
+    services.turns.abandon(ALICE, task)
+    await services.turns.stop()
+    assert services.turns._canceling == set()
+
+
+async def test_a_task_that_ended_before_its_replay_lines_up_stays_out_of_the_line() -> None:
+    class Slow(MemoryStore):
+        async def line_up(self, principal: Any, task_id: str, **options: Any) -> Any:
+            if task_id == first.id:
+                await services.follow.ended(ALICE, first)
+            return await super().line_up(principal, task_id, **options)
+
+    gate = Gate()
+    store = Slow()
+    services = with_agent(store, gate.answer)
+    session_id = await new_session(services)
+    first = await services.turns.start(ALICE, session_id, said("pay"), asked=Asked(KEY))
+    asyncio.get_running_loop().call_later(0.1, gate.open.set)
+    again = await services.turns.start(ALICE, session_id, said("pay"), asked=Asked(KEY, background=True))
+    assert again.id == first.id
+    assert (await store.read_session(ALICE, session_id)).waiting == ()
+    await services.turns.drain()
+    assert gate.calls == ["pay"]
+
+
+async def test_services_without_a_queue_fail_what_was_handed_over_to_nobody() -> None:
+    """A store that has had a queue, and has none any more."""
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    going = process(store, Queue(), halves, clock, hands_over=True)
+    session_id = await new_session(going)
+    task = await handed_over(going, session_id)
+    store.records[session_id].waiting.clear()
+    clock.advance(seconds=LEASE / 1000)
+    plain = services_with(store, clock=clock)
+    ended = await plain.follow.task(ALICE, task.id)
+    assert ended.error is not None
+    assert ended.error.code == "worker_lost"
+    assert ended.last_event == 2
