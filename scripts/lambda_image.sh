@@ -35,8 +35,10 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mirror=$(sed -n 's/^URIs: *//p; s/^deb  *\(\[[^]]*\] \)\{0,1\}\(http[^ ]*\) .*/\2/p' \
     /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1)
+mirror=${DEBIAN_MIRROR:-$mirror}
+[ -n "$mirror" ] || { echo "No Debian mirror is named in /etc/apt: say one with DEBIAN_MIRROR." >&2; exit 1; }
 debootstrap --variant=minbase --include="python$python,ca-certificates" "$suite" "$root" \
-    "${mirror:-http://deb.debian.org/debian}" >"$work/log" 2>&1 || { tail "$work/log" >&2; exit 1; }
+    "$mirror" >"$work/log" 2>&1 || { tail "$work/log" >&2; exit 1; }
 
 mkdir -p "$root/var/lang/bin" "$root/var/runtime" "$root/var/task" "$root/opt"
 for name in python3 "python$python"; do

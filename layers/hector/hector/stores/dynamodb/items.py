@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hector.errors import InvalidRequest
 from hector.model import (
     Event,
-    EventKind,
-    Message,
     Millis,
-    Part,
     Principal,
-    Role,
     Session,
     StopReason,
     Summary,
@@ -33,6 +28,7 @@ from hector.stores.base import Idempotency, Lease, Outcome
 from hector.stores.cursors import activity_key
 from hector.stores.dynamodb.overflow import MOST_BYTES
 from hector.stores.dynamodb.rows import Key, Row
+from hector.stores.encoding import decoded_events, decoded_message, dumped, encoded_event, encoded_message
 
 BATCH_EVENTS = 128
 """The most events in one row, so that a reader knows how far back the row may begin that holds a number."""
@@ -81,7 +77,7 @@ def suffix_of(task_id: str) -> str:
 
 
 def owner_key(principal: Principal) -> str:
-    return _json([principal.tenant, principal.subject])
+    return dumped([principal.tenant, principal.subject])
 
 
 def seconds(at: Millis) -> int:
@@ -177,7 +173,7 @@ def lease_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Lease:
 
 def meta_row(session_id: str, metadata: dict[str, Any], last_expiry: Millis) -> Row:
     pk, sk = meta_key(session_id)
-    return {"pk": pk, "sk": sk, "metadata": _json(metadata), "ttl": far(last_expiry)}
+    return {"pk": pk, "sk": sk, "metadata": dumped(metadata), "ttl": far(last_expiry)}
 
 
 def metadata_of(hot: Row, meta: Row | None) -> dict[str, Any]:
@@ -219,7 +215,7 @@ def task_row(task: Task, nonce: str, last_expiry: Millis, pointer: str | None) -
         "sk": sk,
         "agent": task.agent_id,
         "task_state": task.state.value,
-        "prompt": _json(_of_message(task.input)),
+        "prompt": dumped(encoded_message(task.input)),
         "created_at": task.created_at,
         "updated_at": task.updated_at,
         "nonce": nonce,
@@ -245,10 +241,10 @@ def task_of(row: Row) -> Task:
         session_id=row["pk"],
         agent_id=row["agent"],
         state=TaskState(row["task_state"]),
-        input=_message(json.loads(row["prompt"])),
+        input=decoded_message(json.loads(row["prompt"])),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        output=_message(json.loads(row["answer"])) if "answer" in row else None,
+        output=decoded_message(json.loads(row["answer"])) if "answer" in row else None,
         usage=Usage(*json.loads(row["tokens"])) if "tokens" in row else None,
         error=TaskError(*json.loads(row["failure"])) if "failure" in row else None,
         turn=row.get("turn", 0),
@@ -261,11 +257,11 @@ def outcome_values(outcome: Outcome) -> Row:
     """What a turn's end adds to the task's row."""
     values: Row = {"task_state": outcome.state.value, "last_event": outcome.last_event}
     if outcome.output is not None:
-        values["answer"] = _json(_of_message(outcome.output))
+        values["answer"] = dumped(encoded_message(outcome.output))
     if outcome.usage is not None:
-        values["tokens"] = _json([outcome.usage.input_tokens, outcome.usage.output_tokens])
+        values["tokens"] = dumped([outcome.usage.input_tokens, outcome.usage.output_tokens])
     if outcome.error is not None:
-        values["failure"] = _json([outcome.error.code, outcome.error.message])
+        values["failure"] = dumped([outcome.error.code, outcome.error.message])
     if outcome.stop_reason is not None:
         values["stop_reason"] = outcome.stop_reason.value
     return values
@@ -285,7 +281,7 @@ def _batches(events: Sequence[Event]) -> Iterator[tuple[int, list[str]]]:
     batch: list[str] = []
     first = size = 0
     for event in events:
-        entry = _json(_of_event(event))
+        entry = dumped(encoded_event(event))
         bytes_ = len(entry.encode()) + 1
         if batch and (len(batch) == BATCH_EVENTS or size + bytes_ >= MOST_BYTES["events"]):
             yield first, batch
@@ -302,72 +298,4 @@ def first_number(log: Row) -> int:
 
 
 def events_of(row: Row) -> list[Event]:
-    return [_event(number, entry) for number, entry in enumerate(json.loads(row["events"]), first_number(row))]
-
-
-def _of_event(event: Event) -> str | dict[str, Any]:
-    entry: dict[str, Any] = {"k": event.kind.value}
-    if event.text:
-        entry["t"] = event.text
-    if event.state is not None:
-        entry["s"] = event.state.value
-    if event.fraction is not None:
-        entry["f"] = event.fraction
-    if event.error is not None:
-        entry["e"] = [event.error.code, event.error.message]
-    if event.stop_reason is not None:
-        entry["r"] = event.stop_reason.value
-    return event.text if entry == {"k": EventKind.MESSAGE.value, "t": event.text} else entry
-
-
-def _event(number: int, entry: str | dict[str, Any]) -> Event:
-    if isinstance(entry, str):
-        return Event(number, EventKind.MESSAGE, entry)
-    return Event(
-        number,
-        EventKind(entry["k"]),
-        entry.get("t", ""),
-        TaskState(entry["s"]) if "s" in entry else None,
-        entry.get("f"),
-        TaskError(*entry["e"]) if "e" in entry else None,
-        StopReason(entry["r"]) if "r" in entry else None,
-    )
-
-
-def _of_message(message: Message) -> list[Any]:
-    return [message.role.value, *map(_of_part, message.parts)]
-
-
-def _of_part(part: Part) -> str | list[str] | dict[str, str]:
-    """The shortest of three forms: a plain text; a text with its media type; all of it, bytes as base64."""
-    if part.text is not None and part.filename is None:
-        return part.text if part.media_type == _PLAIN else [part.text, part.media_type]
-    entry = {"m": part.media_type}
-    if part.text is not None:
-        entry["t"] = part.text
-    if part.raw is not None:
-        entry["r"] = b64encode(part.raw).decode()
-    if part.url is not None:
-        entry["u"] = part.url
-    if part.filename is not None:
-        entry["f"] = part.filename
-    return entry
-
-
-def _message(entries: list[Any]) -> Message:
-    role, *parts = entries
-    return Message(Role(role), tuple(map(_part, parts)))
-
-
-def _part(entry: str | list[str] | dict[str, str]) -> Part:
-    if isinstance(entry, str):
-        return Part(entry)
-    if isinstance(entry, list):
-        text, media_type = entry
-        return Part(text, media_type)
-    raw = b64decode(entry["r"]) if "r" in entry else None
-    return Part(entry.get("t"), entry["m"], raw, entry.get("u"), entry.get("f"))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return decoded_events(first_number(row), json.loads(row["events"]))
