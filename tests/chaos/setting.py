@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from unittest.mock import patch
 
-import hector.producer
+from hector import claims, line, producer, recovery, worker
+from hector.agents.base import Turn
+from hector.agents.python import PythonAgent
+from hector.config import store_at
+from hector.config.settings import DEFAULTS, Settings
+from hector.errors import AgentError
+from hector.model import Principal, Role
+from hector.services import Services
+from hector.wiring import build, open_store
+from tests.chaos.journal import Journal
 
 LEASE_MS = 3_000
-hector.producer.LEASE = LEASE_MS
-hector.producer.RENEW_SECONDS = LEASE_MS / 3000
-
-import hector.line  # noqa: E402 - what is imported from now on has the shorter lease
-from hector.agents.base import Turn  # noqa: E402
-from hector.agents.python import PythonAgent  # noqa: E402
-from hector.config import store_at  # noqa: E402
-from hector.config.settings import DEFAULTS, Settings  # noqa: E402
-from hector.errors import AgentError  # noqa: E402
-from hector.model import Principal, Role  # noqa: E402
-from hector.services import Services  # noqa: E402
-from hector.wiring import build, open_store  # noqa: E402
-from tests.chaos.journal import Journal  # noqa: E402
-
-hector.line.GRACE_SECONDS = 1.0
-
 OWNER = Principal("owner", "chaos")
 STRANGER = Principal("stranger", "chaos")
 AGENT = "my_agent"
+
+
+@contextmanager
+def short_leases() -> Iterator[None]:
+    """Leases that run out soon, in this process: killed workers are many."""
+    with ExitStack() as patches:
+        for module in (claims, producer, recovery, worker):
+            patches.enter_context(patch.object(module, "LEASE", LEASE_MS))
+        patches.enter_context(patch.object(producer, "RENEW_SECONDS", LEASE_MS / 3000))
+        patches.enter_context(patch.object(line, "GRACE_SECONDS", 1.0))
+        yield
 
 
 class Talker:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos.checker import Findings, check
 from tests.chaos.journal import Journal, entries
-from tests.chaos.setting import AGENT, OWNER, services
+from tests.chaos.setting import AGENT, OWNER, services, short_leases
 from tests.processes import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,8 @@ class Storm:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        found = asyncio.run(check(url, journal, sessions))
+        with short_leases():
+            found = asyncio.run(check(url, journal, sessions))
         for process in running.values():
             if process.returncode not in (0, -signal.SIGTERM):
                 found.wrong("error", f"a worker ended with {process.returncode}")

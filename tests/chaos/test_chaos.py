@@ -17,6 +17,6 @@ SHORT = Storm(workers=4, sessions=6, seconds=6.0, kills=5)
 def test_no_promise_is_broken_when_workers_are_killed(backend: str, fresh_store_url: FreshURL, tmp_path: Path) -> None:
     found, killed = SHORT.run(fresh_store_url(backend), tmp_path)
     assert killed == SHORT.kills
-    assert found.counts["accepted"] > 20
-    assert found.counts["model"] > 20
+    assert found.counts["accepted"] > 5
+    assert found.counts["model"] > 5
     assert not found.violations, "\n".join(found.examples)

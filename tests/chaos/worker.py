@@ -21,7 +21,7 @@ from hector.model import Message, Role, Task, TurnPolicy
 from hector.stores.base import Idempotency, system_clock
 from hector.turns import Asked
 from tests.chaos.journal import Journal, entries
-from tests.chaos.setting import AGENT, OWNER, STRANGER, services
+from tests.chaos.setting import AGENT, OWNER, STRANGER, services, short_leases
 
 HOW = ("", "", "", "", "fail", "silent")
 CLIENTS = 3
@@ -218,4 +218,5 @@ def _unanswered(journal: Path, name: str) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    asyncio.run(Worker(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:]).run())
+    with short_leases():
+        asyncio.run(Worker(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:]).run())

@@ -101,7 +101,7 @@ def test_progress_is_shown_on_a_terminal(fresh_store_url: FreshURL) -> None:
     asyncio.run(talk(one, 10))
     hector("store", "init", other)
     child = spawn("store", "copy", one, other, environment=XTERM)
-    child.expect("8 sessions copied, with 16 tasks")
+    child.expect(r"\d sessions copied, with \d+ tasks")
     assert ended(child) == 0
 
 

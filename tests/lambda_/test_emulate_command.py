@@ -211,8 +211,8 @@ def test_it_makes_the_table_and_serves_the_product(built_template: Path, dynamod
         preflight = http.options("/sessions", headers={"Origin": "http://here"})
         assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, "*")
         unknown = http.get("/nowhere")
-        assert (unknown.status_code, unknown.headers["access-control-allow-origin"]) == (403, "*")
-        assert unknown.json()["detail"] == "Missing Authentication Token"
+        assert (unknown.status_code, unknown.headers["access-control-allow-origin"]) == (404, "*")
+        assert unknown.json()["code"] == "not_found", "in the template's words, not in AWS's"
     assert f"DynamoDB Local at {dynamodb_local}: by-command" in served.told
 
 

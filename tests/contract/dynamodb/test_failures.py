@@ -149,6 +149,18 @@ async def test_refused(dynamodb: Bench, code: str, says: str) -> None:
     assert says in raised.value.message
 
 
+async def test_a_refused_transaction_names_permissions_that_there_are(dynamodb: Bench) -> None:
+    task = await dynamodb.submitted(await dynamodb.session())
+
+    def refuse(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        return answered(request, 400, "AccessDeniedException") if name == "TransactWriteItems" else send(request)
+
+    with sending(dynamodb.store, refuse), pytest.raises(StoreUnavailable) as raised:
+        await dynamodb.store.request_cancel(dynamodb.principal, task.id)
+    assert "UpdateItem" in raised.value.message
+    assert "dynamodb:TransactWriteItems" not in raised.value.message
+
+
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
 async def test_throttled_for_a_moment(dynamodb: Bench, code: str) -> None:
     session = await dynamodb.session()

@@ -79,10 +79,10 @@ def _told(stack: Stack, place: str | None, environment: dict[str, str]) -> Itera
         yield f"DynamoDB Local at {place}: {', '.join(stack.tables) or 'the template has no table'}"
     elif stack.tables:
         where = environment["HECTOR_STORE"]
-        alone = "each process has sessions of its own, and a session made by one is unknown to the others"
+        alone = "; each process has sessions of its own, and a session made by one is unknown to the others"
         yield (
             f"No DynamoDB Local: nothing answers at {USUAL}, and --dynamodb names no other place. "
-            + (f"HECTOR_STORE is {where}: {alone}." if where.startswith("memory") else f"HECTOR_STORE is {where}.")
+            f"The functions run with HECTOR_STORE={where}{alone if where.startswith('memory') else ''}"
         )
     for source in stack.sources:
         if isinstance(source, TableSource) and place is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hector.emulator.http import HttpConnection, Request
 from hector.emulator.instance import Instance
 from hector.emulator.invocation import Invocation
 from hector.emulator.limits import Limits
-from hector.emulator.model import Api, Function, QueueSource, Route, Stack
+from hector.emulator.model import SQS, Api, Function, QueueSource, Route, Stack
 from hector.emulator.pool import Pool
 from hector.emulator.queues import make_queues
 from hector.emulator.service import LambdaService
@@ -57,7 +58,7 @@ class Emulator:
         self.pool = Pool(self.stack.functions, limits=self.limits, environment=self._environment, cold=cold, echo=echo)
         self._gateway = Gateway(self.stack.api, self.invoke, self.limits)
         self._service = LambdaService(self.pool, self.limits, speed=speed)
-        self._sqs = SqsService(self.queues, self.limits)
+        self._sqs = SqsService(self.queues, self.limits, lambda: self.url)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @classmethod
@@ -110,6 +111,10 @@ class Emulator:
             ) from None
         self._port = self._server.sockets[0].getsockname()[1]
         self._environment |= {"AWS_ENDPOINT_URL_SQS": self.url, "AWS_ENDPOINT_URL_LAMBDA": self.url}
+        for name, function in self.pool.functions.items():
+            # A client may take a queue's address from its URL.
+            local = {key: value.replace(SQS, self.url) for key, value in function.environment.items()}
+            self.pool.functions[name] = replace(function, environment=local)
         try:
             self.pool.open()
             await self._open_tables()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hector.emulator.model import ACCOUNT, REGION, arn
+from hector.emulator.model import ACCOUNT, REGION, SQS, arn
 from hector.errors import ConfigError
 
 _PSEUDO = {
@@ -75,7 +75,7 @@ class Scope:
         properties, name = resource.get("Properties", {}), self.name(logical)
         match resource.get("Type"):
             case "AWS::SQS::Queue":
-                return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+                return f"{SQS}/{ACCOUNT}/{name}"
             case "AWS::SNS::Topic":
                 return arn("sns", name)
             case "AWS::Lambda::Alias" | "AWS::Lambda::Version":

@@ -11,6 +11,7 @@ from typing import Any
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 STAGE = "local"
+SQS = f"https://sqs.{REGION}.amazonaws.com"  # where a template's queues are until the emulator has an address
 
 
 def arn(service: str, name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hector.emulator.http import HttpConnection, Request
 from hector.emulator.limits import Limits
-from hector.emulator.model import ACCOUNT, REGION
+from hector.emulator.model import ACCOUNT
 from hector.emulator.queues import Message, Queue
 
 _TARGET = "AmazonSQS."
@@ -33,17 +33,17 @@ class SqsError(Exception):
 
 
 class SqsService:
-    """Answers requests whose target is one of SQS's operations."""
+    """Answers requests whose target is one of SQS's operations. Queues' URLs begin with ``address``."""
 
-    def __init__(self, queues: Mapping[str, Queue], limits: Limits) -> None:
-        self._queues, self._limits = queues, limits
+    def __init__(self, queues: Mapping[str, Queue], limits: Limits, address: Callable[[], str]) -> None:
+        self._queues, self._limits, self._address = queues, limits, address
         self._operations: dict[str, Callable[[Json], Any]] = {
             "ChangeMessageVisibility": self._change_visibility,
             "ChangeMessageVisibilityBatch": lambda given: self._each(given, self._change_visibility),
             "DeleteMessage": self._delete,
             "DeleteMessageBatch": lambda given: self._each(given, self._delete),
             "GetQueueAttributes": self._attributes,
-            "GetQueueUrl": lambda given: {"QueueUrl": _url(self._named(given["QueueName"]))},
+            "GetQueueUrl": lambda given: {"QueueUrl": self._url(self._named(given["QueueName"]))},
             "ListQueues": self._list,
             "PurgeQueue": self._purge,
             "ReceiveMessage": self._receive,
@@ -143,7 +143,7 @@ class SqsService:
 
     def _list(self, given: Json) -> Json:
         prefix = given.get("QueueNamePrefix", "")
-        return {"QueueUrls": [_url(queue) for name, queue in self._queues.items() if name.startswith(prefix)]}
+        return {"QueueUrls": [self._url(queue) for name, queue in self._queues.items() if name.startswith(prefix)]}
 
     def _purge(self, given: Json) -> None:
         self._queue(given).messages.clear()
@@ -161,16 +161,15 @@ class SqsService:
                 done.append({"Id": entry["Id"], **answer})
         return {"Successful": done, "Failed": failed}
 
+    def _url(self, queue: Queue) -> str:
+        return f"{self._address()}/{ACCOUNT}/{queue.name}"
+
     def _check(self, limit: str, value: float) -> None:
         if not 0 <= value <= getattr(self._limits, limit):
             raise SqsError("InvalidParameterValue", self._limits.say(limit, f"{value:g} was asked for"))
 
 
 _JSON = ("Content-Type", "application/x-amz-json-1.0")
-
-
-def _url(queue: Queue) -> str:
-    return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{queue.name}"
 
 
 def _shown(message: Message, wanted: set[str], names: set[str]) -> Json:

@@ -96,7 +96,9 @@ def _refused(response: dict[str, Any], table: str, operation: str) -> Exception:
             f"The DynamoDB table {table!r} is not one of this product's ({message}): deploy the stack."
         )
     if code in _REFUSED:
-        needed = "dynamodb:" + (", ".join(_USED) if operation in _USED else operation)
+        # A transaction has no permission of its own: it needs those of what it does.
+        is_used = operation in (*_USED, "TransactWriteItems")
+        needed = "dynamodb:" + (", ".join(_USED) if is_used else operation)
         return StoreUnavailable(
             f"AWS does not let these credentials call {operation} on the DynamoDB table {table!r} ({code}): "
             f"check {_KEYS}, and that their policy allows {needed} on the table and its index."
