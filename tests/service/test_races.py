@@ -364,6 +364,19 @@ async def test_a_server_that_stops_as_a_turn_begins_does_not_lose_it() -> None:
     assert (await store.read_task(ALICE, task.id)).state is TaskState.COMPLETED
 
 
+async def test_of_several_clients_with_one_key_only_the_last_that_leaves_cancels() -> None:
+    services = with_agent(MemoryStore(), Gate().answer, cancels_on_disconnect=True)
+    session_id = await new_session(services)
+    task = await services.turns.start(ALICE, session_id, said("pay"), asked=Asked(KEY))
+    again = await services.turns.start(ALICE, session_id, said("pay"), asked=Asked(KEY))
+    services.turns.abandon(ALICE, task)
+    await asyncio.sleep(1)
+    assert (await services.store.read_task(ALICE, task.id)).state is TaskState.WORKING
+    services.turns.abandon(ALICE, again)
+    async with asyncio.timeout(5):
+        assert (await services.follow.ended(ALICE, task)).state is TaskState.CANCELED
+
+
 async def test_a_drain_waits_for_the_cancel_of_a_client_that_has_left() -> None:
     class Slow(MemoryStore):
         async def request_cancel(self, *arguments: Any) -> Any:

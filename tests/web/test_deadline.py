@@ -8,12 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hector.cli.inprocess import InProcess
 from hector.services import Services
 from hector.stores.memory import MemoryStore
 from hector.web.apps import starlette_app, stream_app, task_app
+from hector.web.context import answer_seconds, seconds_left
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
 from tests.service.test_worker import Queue, work
@@ -98,6 +101,14 @@ async def test_a_follower_that_its_function_cannot_serve_to_the_end_is_let_go() 
     assert [frame.data["status"]["state"] for frame in frames(stream.text)] == ["working"], "the agent's only note"
     await services.turns.cancel(ALICE, task_id)
     await services.turns.drain()
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "turn", "answer"), [(900_000, 897.0, 898.5), (3_000, 0.0, 1.5), (2_000, 0.0, 0.5), (500, 0.0, 0.0)]
+)
+def test_no_answer_outlasts_its_function(milliseconds: int, turn: float, answer: float) -> None:
+    request = Request({"type": "http", "aws.context": Context(milliseconds)})
+    assert (seconds_left(request), answer_seconds(request)) == (turn, answer)
 
 
 async def test_one_body_says_how_far_the_task_is() -> None:

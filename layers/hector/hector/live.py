@@ -11,13 +11,15 @@ from hector.model import Event, Task
 class LiveLog:
     """A log while its producer is running here: every event from number 1, then the ended task.
 
-    Followers wait for `changed`; the producer never waits for a follower.
+    Followers wait for `changed`; the producer never waits for a follower. `askers` are the clients that wait for the
+    turn, having asked for it; more than one, if they have one idempotency key.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.task: Task | None = None
         self.closed = False
+        self.askers = 0
         self._changed = asyncio.Event()
         self._waiting = 0
 

@@ -66,6 +66,7 @@ class Turns:
         self._agents = agents
         self._limits = limits
         self._now = clock
+        self._live = live
         self._history = History(store, agents.values())
         self._claims = Claims(store, recovery)
         self._running = Running(store, live, self._history, queue)
@@ -177,7 +178,12 @@ class Turns:
         return await self._store.request_cancel(principal, task_id)
 
     def abandon(self, principal: Principal, task: Task) -> None:
-        """The client that asked for this turn has gone: cancel it, if that is how its agent is set."""
+        """A client that asked for this turn has gone: if it was the last, cancel it, where its agent is set so."""
+        log = self._live.get(task.id)
+        if log is not None:
+            log.askers -= 1
+            if log.askers > 0:
+                return
         if self.agent(task.agent_id).cancels_on_disconnect:
             canceling = asyncio.create_task(self._cancel(principal, task.id), name=f"abandon {task.id}")
             self._canceling.add(canceling)
@@ -242,6 +248,8 @@ class Turns:
             except BaseException:
                 await self._claims.take_back(claimed)
                 raise
+        if not asked.background and (log := self._live.get(claimed.task.id)) is not None:
+            log.askers += 1
         return claimed.task
 
     def _new_task(self, session: Session, message: Message) -> Task:

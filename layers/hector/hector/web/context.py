@@ -31,19 +31,18 @@ def principal_of(request: Request) -> Principal:
     return Principal(str(subject), str(claims.get("custom:tenant") or authorizer.get("tenant") or ""))
 
 
-def seconds_left(request: Request) -> float | None:
+def seconds_left(request: Request, margin: float = _DEADLINE_MARGIN_SECONDS) -> float | None:
     """How long a turn may take before this Lambda invocation ends; None outside of Lambda."""
     context = request.scope.get("aws.context")
     if context is None:
         return None
     remaining: int = context.get_remaining_time_in_millis()
-    return max(0.0, remaining / 1000 - _DEADLINE_MARGIN_SECONDS)
+    return max(0.0, remaining / 1000 - margin)
 
 
 def answer_seconds(request: Request) -> float | None:
     """How long an answer may go on: a little longer than a turn, whose end it tells; None outside of Lambda."""
-    left = seconds_left(request)
-    return None if left is None else left + _DEADLINE_MARGIN_SECONDS / 2
+    return seconds_left(request, _DEADLINE_MARGIN_SECONDS / 2)
 
 
 def absolute_url(request: Request, path: str, public_url: str | None) -> str:
