@@ -61,7 +61,8 @@ def nearest(word: str, valid: list[str]) -> str:
 class Model(BaseModel):
     """A mapping whose keys are all known; an unknown one is an error that names the nearest valid key."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
+    # Built as a part of `Settings`, once, and not each by itself before that.
+    model_config = ConfigDict(frozen=True, defer_build=True, json_schema_extra={"additionalProperties": False})
 
     @model_validator(mode="wrap")
     @classmethod
@@ -141,6 +142,10 @@ class PythonLLM(Model):
 LLM = Annotated[BuiltinLLM | OpenAILLM | AnthropicLLM | BedrockLLM | PythonLLM, Field(discriminator="type")]
 
 
+ABSENT: Any = Field(default={}, validate_default=True)
+"""A section that is left out has the defaults of its keys."""
+
+
 class Prompt(Model):
     system: str | None = None
 
@@ -197,10 +202,10 @@ class AgentSettings(Model):
     llm: str
     name: str | None = None
     description: str = ""
-    prompt: Prompt = Prompt()
+    prompt: Prompt = ABSENT
     reasoning: Reasoning | None = None
-    memory: Memory = Memory()
-    turns: Turns = Turns()
+    memory: Memory = ABSENT
+    turns: Turns = ABSENT
 
 
 class MemoryStoreSettings(Model):
@@ -259,9 +264,9 @@ class Sessions(Model):
 class Settings(Model):
     agents: dict[Name, AgentSettings] = Field(min_length=1)
     llms: dict[Name, LLM] = Field(min_length=1)
-    reasoning: Reasoning = Reasoning()
-    session_store: StoreSettings = MemoryStoreSettings()
-    sessions: Sessions = Sessions()
+    reasoning: Reasoning = ABSENT
+    session_store: StoreSettings = Field(default={"backend": "memory"}, validate_default=True)
+    sessions: Sessions = ABSENT
     work_queue: str | None = Field(default=None, pattern=r"^https?://")
     public_url: str | None = Field(default=None, pattern=r"^https?://")
 

@@ -37,14 +37,15 @@ class Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
+# A function takes few of these: each is built when the first of its kind comes.
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class _Tolerant(BaseModel):
     """Unknown fields are ignored, as A2A has it."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, defer_build=True)
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(checked_metadata)]
