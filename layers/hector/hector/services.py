@@ -4,32 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hector.agents.base import ServedAgent
 from hector.config.settings import Settings
 from hector.follow import Follow
 from hector.queues.base import WorkQueue
-from hector.stores.base import Store
-from hector.sweep import Sweep
+from hector.recovery import Recovery
+from hector.stores.base import Clock, Store
 from hector.turns import Turns
-from hector.worker import Worker
+
+if TYPE_CHECKING:
+    from hector.sweep import Sweep
+    from hector.worker import Worker
 
 HEARTBEAT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`heartbeat` is the longest silence on an open answer, in seconds; `worker` looks after what `queue` names."""
+    """`heartbeat` is the longest silence on an open answer, in seconds.
+
+    What most entrances need no part of, the sweep and the queue's worker, is imported when it is asked for.
+    """
 
     settings: Settings
     store: Store
     agents: Mapping[str, ServedAgent]
     turns: Turns
     follow: Follow
-    sweep: Sweep
-    worker: Worker | None = None
+    recovery: Recovery
+    clock: Clock
     queue: WorkQueue | None = None
     heartbeat: float = HEARTBEAT_SECONDS
+
+    @property
+    def sweep(self) -> Sweep:
+        from hector.sweep import Sweep
+
+        return Sweep(self.store, self.recovery, self.turns)
+
+    @property
+    def worker(self) -> Worker | None:
+        """Looks after what the queue names; None without a queue."""
+        from hector.worker import Worker
+
+        return Worker(self.store, self.recovery, self.turns, self.queue, self.clock) if self.queue else None
 
     async def aclose(self) -> None:
         """End what runs, and close every connection."""

@@ -31,10 +31,8 @@ from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
 from hector.stores.base import Clock, Store, system_clock
-from hector.sweep import Sweep
 from hector.telemetry import on_lambda
 from hector.turns import SessionLimits, Turns
-from hector.worker import Worker
 
 if TYPE_CHECKING:
     from hector.agents.tokens.base import Tokenizer
@@ -97,9 +95,8 @@ def build(
     recovery = Recovery(store, clock, queue)
     limits = SessionLimits(settings.sessions.ttl, settings.sessions.max_age)
     turns = Turns(store, live, recovery, agents, limits, clock, queue)
-    worker = Worker(store, recovery, turns, queue, clock) if queue else None
     follow = Follow(store, live, recovery)
-    return Services(settings, store, agents, turns, follow, Sweep(store, recovery, turns), worker, queue, heartbeat)
+    return Services(settings, store, agents, turns, follow, recovery, clock, queue, heartbeat)
 
 
 def _agent(settings: Settings, name: str, llm: LLM) -> Agent:
