@@ -85,7 +85,7 @@ async def _turn(bench: Bench, number: int, size: int) -> tuple[list[Write], list
             lease = await bench.store.append_events(
                 lease, [Event(index + 1, EventKind.MESSAGE, "a" * length)], extend=LEASE
             )
-    outcome = replace(DONE, output=Message.of(Role.AGENT, "a" * size), usage=Usage(1234, 5678), last_event=len(pieces))
+    outcome = DONE._replace(output=Message.of(Role.AGENT, "a" * size), usage=Usage(1234, 5678), last_event=len(pieces))
     with recorded(bench.store) as end:
         await bench.store.commit(lease, outcome, nonce=nonce())
         await bench.store.release(lease)

@@ -221,7 +221,7 @@ async def test_a_message_waits_no_longer_than_its_process_lives(store: Store) ->
     services = with_agent(store, gate.answer)
     session_id = await new_session(services)
     await services.turns.start(ALICE, session_id, said("first"))
-    ended = await post(services, session_id, "late", replace(ENQUEUE, seconds_left=0.2))
+    ended = await post(services, session_id, "late", ENQUEUE._replace(seconds_left=0.2))
     assert ended.error is not None
     assert ended.error.code == WAIT_TIMEOUT
     gate.open.set()

@@ -38,7 +38,7 @@ async def halves(turn: Turn) -> AsyncIterator[str]:
 
 async def handed_over(services: Services, session_id: str, asked: Asked = PLAINLY) -> Task:
     """A task whose process had to go in the middle of its answer; it waits in the line, and in the queue."""
-    task = await posted(services, session_id, "tell me", replace(asked, seconds_left=SOON))
+    task = await posted(services, session_id, "tell me", asked._replace(seconds_left=SOON))
     await services.turns.drain()
     assert (await services.store.read_session(ALICE, session_id)).waiting == (task.id,)
     return task
@@ -298,7 +298,7 @@ async def test_a_process_that_has_to_go_leaves_the_tasks_of_others_to_the_queue(
     services = process(store, queue, gate.answer)
     session_id = await new_session(services)
     other = await posted(services, session_id, "for a worker")
-    mine = await posted(services, session_id, "mine", replace(ENQUEUE, seconds_left=GRACE_SECONDS + 1))
+    mine = await posted(services, session_id, "mine", ENQUEUE._replace(seconds_left=GRACE_SECONDS + 1))
     queue.sent.clear()
     await asyncio.wait_for(services.turns.drain(), GRACE_SECONDS + 10)
     assert gate.calls == []
@@ -311,7 +311,7 @@ async def test_without_a_queue_the_tasks_of_others_are_run_for_as_long_as_the_pr
     session_id = await new_session(dead)
     other = await dead.turns.start(ALICE, session_id, said("other"), asked=BACKGROUND)
     die(dead)
-    await services.turns.start(ALICE, session_id, said("mine"), asked=replace(ENQUEUE, seconds_left=GRACE_SECONDS + 1))
+    await services.turns.start(ALICE, session_id, said("mine"), asked=ENQUEUE._replace(seconds_left=GRACE_SECONDS + 1))
     async with asyncio.timeout(GRACE_SECONDS + 10):
         await services.turns.drain()
     ended = await store.read_task(ALICE, other.id)
@@ -334,7 +334,7 @@ async def test_a_process_that_has_to_go_does_not_wait_for_what_is_away(away: str
     running, services = (process(store, queue, gate.answer) for _ in range(2))
     session_id = await new_session(services)
     await posted(running, session_id, "first", Asked())
-    task = await posted(services, session_id, "second", replace(ENQUEUE, seconds_left=SOON))
+    task = await posted(services, session_id, "second", ENQUEUE._replace(seconds_left=SOON))
     store.away, queue.broken = away == "store", away == "queue"
     await asyncio.wait_for(services.turns.drain(), 5)
     store.away = False

@@ -110,7 +110,7 @@ async def populate(bench: Bench) -> dict[str, Session]:
     for number in range(1, 40):
         lease = await bench.store.append_events(lease, [replace(pieces(1, 1)[0], number=number, text="å" * 9000)],
                                                 extend=LEASE)  # fmt: skip
-    await bench.ended(lease, replace(DONE, last_event=39, output=Message.of(Role.AGENT, "å" * 70_000)))
+    await bench.ended(lease, DONE._replace(last_event=39, output=Message.of(Role.AGENT, "å" * 70_000)))
     return made
 
 

@@ -259,7 +259,7 @@ async def test_a_message_that_still_waits_when_its_process_has_to_go_is_left_to_
     services = process(store, queue, gate.answer)
     session_id = await new_session(services)
     first = await posted(services, session_id, "first", Asked())
-    task = await posted(services, session_id, "second", replace(ENQUEUE, seconds_left=0.2))
+    task = await posted(services, session_id, "second", ENQUEUE._replace(seconds_left=0.2))
     await wait_until(lambda: queue.sent == [task.id])
     gate.open.set()
     await services.follow.ended(ALICE, first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from hector.errors import HectorError, LostTurn, NotFound, SessionBusy
 from hector.model import Session, Task
@@ -16,16 +16,14 @@ from hector.stores.base import Idempotency, Lease, Store
 _ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Queueing:
+class Queueing(NamedTuple):
     """How a message may wait: `most` of them at once (0: none), interrupting the turns before it, or not."""
 
     most: int
     interrupt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A task and the right to run it. Without a lease it waits in the line, is somebody else's to run, or has ended.
 
     `created` is False for one from before: another process may have begun with it.
@@ -112,10 +110,10 @@ class Claims:
             return await self._line_up(session, claimed, queueing)
         for failure in (lease, submitted):
             if isinstance(failure, BaseException):
-                await self.take_back(replace(claimed, lease=lease if isinstance(lease, Lease) else None))
+                await self.take_back(claimed._replace(lease=lease if isinstance(lease, Lease) else None))
                 raise failure
         assert isinstance(lease, Lease)
-        return replace(claimed, lease=lease)
+        return claimed._replace(lease=lease)
 
     async def _once(self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency) -> Claimed:
         """The task that the key stands for. It is for us to run only if nobody has begun to."""
@@ -126,7 +124,7 @@ class Claims:
             lease: Lease | None = None
             try:
                 lease = await self.claim(session, claimed.task.id)
-                claimed = replace(claimed, lease=lease)
+                claimed = claimed._replace(lease=lease)
                 current = await self._store.read_task(session.principal, claimed.task.id)
             except SessionBusy as busy:
                 if busy.task_id == claimed.task.id:
@@ -145,7 +143,7 @@ class Claims:
             if not current.state.terminal:
                 return claimed
             await self._store.release(lease)
-            return replace(claimed, task=current, lease=None)
+            return claimed._replace(task=current, lease=None)
         raise SessionBusy(task.id)
 
     async def _submit(self, task: Task, idempotency: Idempotency | None) -> Claimed:
@@ -164,7 +162,7 @@ class Claims:
                     await self._store.line_up(
                         session.principal, claimed.task.id, most=queueing.most, interrupt=queueing.interrupt
                     )
-                    return replace(claimed, waits=True)
+                    return claimed._replace(waits=True)
                 except LostTurn as lost:
                     await self._recovery.close(session.principal, lost.task_id)
             raise SessionBusy(claimed.task.id)

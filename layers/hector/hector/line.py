@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hector.agents.base import ServedAgent
 from hector.claims import Claims
@@ -34,8 +34,7 @@ _LONGEST_POLL_SECONDS = 0.5
 _TRIES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """`leaves_at`: when this process has to go, on the event loop's clock."""
 
     task: Task

@@ -7,8 +7,8 @@ import logging
 import math
 import secrets
 from contextlib import aclosing
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from hector import telemetry
 from hector.agents.base import Agent, Progress, Text, Truncated, Turn
@@ -67,8 +67,7 @@ class Stop(Enum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """`seconds` is how long a turn may take, `seconds_left` how long this process may go on, if it has to go.
 
     `streams`: whether the answer is handed on as it is made, or at once.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Services:
     """`heartbeat` is the longest silence on an open answer, in seconds.
 

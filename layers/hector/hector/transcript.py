@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hector.errors import NotFound
 from hector.model import Message, Millis, Principal, Task, TaskState
@@ -10,8 +10,7 @@ from hector.stores.base import Page, Store
 from hector.stores.cursors import check_messages_cursor
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """A message of a turn. Its id, which is also a page's cursor, is the task's with the role behind it."""
 
     id: str

@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from hector.agents.base import ServedAgent
 from hector.claims import Claims, Queueing
@@ -26,16 +26,14 @@ from hector.stores.log import ended_early, read_log
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
+class SessionLimits(NamedTuple):
     """In milliseconds: see `hector.config.settings.Sessions`."""
 
     ttl: int
     max_age: int
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """How a message is asked for.
 
     `policy`: what happens if the session is busy, in place of the agent's own; `background`: nobody waits for the
@@ -159,7 +157,7 @@ class Turns:
         """
         key = asked.idempotency
         if key is not None:
-            key = replace(key, fingerprint=f"{agent_id} {key.fingerprint}")
+            key = key._replace(fingerprint=f"{agent_id} {key.fingerprint}")
         session = await self.create_session(principal, agent_id, idempotency=key)
         return await self._open(session, NOTHING_KNOWN, message, asked)
 

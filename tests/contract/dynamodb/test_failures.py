@@ -234,7 +234,7 @@ async def test_more_than_an_item_holds_is_refused_and_changes_nothing(dynamodb: 
     assert (await dynamodb.store.list_sessions(dynamodb.principal)).items == []
     lease = await dynamodb.claimed(await dynamodb.session())
     with pytest.raises(InputTooLarge):
-        await dynamodb.store.commit(lease, replace(DONE, error=TaskError("code", LARGE)), nonce=nonce())
+        await dynamodb.store.commit(lease, DONE._replace(error=TaskError("code", LARGE)), nonce=nonce())
     assert (await dynamodb.ended(lease)).turn == 1
 
 

@@ -157,5 +157,5 @@ async def test_a_history_of_many_megabytes(dynamodb: Bench) -> None:
     turns = []
     for number in range(12):
         lease: Lease = await dynamodb.claim(await dynamodb.submitted(session, f"{number} " * 350_000))
-        turns.append(await dynamodb.ended(lease, replace(DONE, output=Message.of(Role.AGENT, "a" * 1_000_000))))
+        turns.append(await dynamodb.ended(lease, DONE._replace(output=Message.of(Role.AGENT, "a" * 1_000_000))))
     assert await dynamodb.another().read_history(dynamodb.principal, session.id, limit=20) == turns

@@ -25,7 +25,7 @@ async def turn(bench: Bench, size: int, *, before: int = 1, key: Idempotency | N
         await bench.store.submit(task, nonce=nonce(), idempotency=key)
         lease = await bench.claim(task)
         bench.clock.advance(seconds=3)
-        outcome = replace(DONE, output=answer, usage=Usage(1234, 5678), last_event=321)
+        outcome = DONE._replace(output=answer, usage=Usage(1234, 5678), last_event=321)
         await bench.store.commit(lease, outcome, nonce=nonce())
         await bench.store.release(lease)
     return writes

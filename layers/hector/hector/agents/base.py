@@ -84,7 +84,7 @@ class Agent(Protocol):
         """Close connections."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ServedAgent:
     """An agent with the settings that its turns run under; times are in seconds.
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from hector.model import (
     Event,
@@ -37,24 +36,21 @@ def system_clock() -> Millis:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Idempotency:
+class Idempotency(NamedTuple):
     """A client's key for one piece of work, and the fingerprint of the body that it stands for."""
 
     key: str
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """`created` is False when the idempotency key gave back a task from before."""
 
     task: Task
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The right to run the one open turn of a session until `until`; `fence` only grows.
 
     `head` is the number of turns that had ended at the claim. The worker's `session` is as it was at the claim.
@@ -72,8 +68,7 @@ class Lease:
         return self.session.turns
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a turn ended; `last_event` is the number of the last event in its log (0 if none)."""
 
     state: TaskState
@@ -84,16 +79,14 @@ class Outcome:
     stop_reason: StopReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StagedTurn:
+class StagedTurn(NamedTuple):
     """A turn that has ended elsewhere, and the log that it has here, which ends with number `task.last_event`."""
 
     task: Task
     events: Sequence[Event]
 
 
-@dataclass(frozen=True, slots=True)
-class LogPage:
+class LogPage(NamedTuple):
     """The next events of a log.
 
     `open`: the task's turn is running; `lost`: it is open, but its lease has run out; `waiting`: the task is lined up.
@@ -105,16 +98,14 @@ class LogPage:
     waiting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """A session in which nobody seems to be at work, though a turn was lost, or tasks wait."""
 
     session: Session
     lost_task_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing about the engine that was looked at; where it is not `ok`, the `detail` says what to do."""
 
     name: str
@@ -122,8 +113,7 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(NamedTuple, Generic[T]):
     items: list[T]
     next_cursor: str | None = None
 

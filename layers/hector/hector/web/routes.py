@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -23,19 +23,20 @@ Endpoint = Callable[[Services, Request], Awaitable[Response]]
 Bound = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+TEXT: Mapping[str, Any] = MappingProxyType({"type": "string"})
+
+
+class Parameter(NamedTuple):
     """A query or header parameter, as OpenAPI describes it."""
 
     name: str
     description: str
     place: str = "query"
     required: bool = False
-    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    schema: Mapping[str, Any] = TEXT
 
 
-@dataclass(frozen=True, slots=True)
-class ApiRoute:
+class ApiRoute(NamedTuple):
     """A route, and all that the OpenAPI document says of it.
 
     `body` is the request's model, `upload` the media type and schema of one that is no JSON object. `answer` is the
@@ -54,7 +55,7 @@ class ApiRoute:
     answer: tuple[int, str] = (200, "application/json")
     returns: str | None = None
     accepts: str | None = None
-    also: Mapping[int, str] = field(default_factory=dict)
+    also: Mapping[int, str] = MappingProxyType({})
     errors: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
 

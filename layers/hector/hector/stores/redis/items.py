@@ -116,7 +116,7 @@ def lease_of(session_id: str, hot: Fields, now: Millis) -> Lease:
 def renewed(lease: Lease, hot: Fields, now: Millis) -> Lease:
     """The lease as it is now. The metadata is that of the claim: it may be large, and is not read again."""
     found = lease_of(lease.session.id, hot, now)
-    return replace(found, session=replace(found.session, metadata=lease.session.metadata))
+    return found._replace(session=replace(found.session, metadata=lease.session.metadata))
 
 
 def task_fields(task: Task, nonce: str) -> Fields:

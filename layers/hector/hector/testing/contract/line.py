@@ -174,7 +174,7 @@ async def test_an_interrupting_task_cancels_every_turn_before_it_and_none_behind
     last = await lined_up(bench, session)
     assert (await bench.store.check_lease(running)).cancel_requested
     assert (await bench.store.append_events(running, pieces(1, 1), extend=LEASE)).cancel_requested
-    await bench.ended(running, replace(DONE, last_event=1))
+    await bench.ended(running, DONE._replace(last_event=1))
     lease = await bench.claim(polite)
     assert lease.cancel_requested, "what waits before it is canceled, too, as it begins"
     await bench.ended(lease)

@@ -100,7 +100,7 @@ async def test_what_is_unstaged_is_gone(bench: Bench) -> None:
 async def test_many_and_large_ones(bench: Bench) -> None:
     session = replace(new(bench), turns=30)
     turns = [ended(session, number + 1) for number in range(30)]
-    turns = [replace(turn, task=replace(turn.task, input=said("å" * 80_000))) for turn in turns]
+    turns = [turn._replace(task=replace(turn.task, input=said("å" * 80_000))) for turn in turns]
     await bench.store.stage_turns(session, turns)
     await bench.store.create_session(session)
     assert await bench.store.read_history(bench.principal, session.id, limit=30) == [turn.task for turn in turns]
@@ -110,7 +110,7 @@ async def test_turns_may_have_run_in_another_order_than_that_of_their_ids(bench:
     """As where a task lined up behind one that was submitted after it."""
     session = replace(new(bench), turns=4)
     turns = [ended(session, number) for number in (1, 3, 2, 4)]
-    turns = [replace(turn, task=replace(turn.task, turn=index + 1)) for index, turn in enumerate(turns)]
+    turns = [turn._replace(task=replace(turn.task, turn=index + 1)) for index, turn in enumerate(turns)]
     await bench.store.stage_turns(session, turns)
     await bench.store.create_session(session)
     assert await bench.store.read_history(bench.principal, session.id, limit=2) == [turn.task for turn in turns[2:]]
@@ -122,7 +122,7 @@ async def test_a_task_that_ended_before_its_turn_came_is_listed_but_no_history(b
     session = replace(new(bench), turns=2)
     first, left, last = [ended(session, number) for number in (1, 2, 3)]
     never = replace(left.task, state=TaskState.CANCELED, output=None, usage=None, error=None, turn=0, last_event=0)
-    last = replace(last, task=replace(last.task, turn=2))
+    last = last._replace(task=replace(last.task, turn=2))
     await bench.store.stage_turns(session, [first, StagedTurn(never, []), last])
     await bench.store.create_session(session)
     assert await bench.store.read_task(bench.principal, never.id) == never
