@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -23,7 +22,7 @@ Endpoint = Callable[[Services, Request], Awaitable[Response]]
 Bound = Callable[[Request], Awaitable[Response]]
 
 
-TEXT: Mapping[str, Any] = MappingProxyType({"type": "string"})
+TEXT: Mapping[str, Any] = {"type": "string"}
 
 
 class Parameter(NamedTuple):
@@ -55,7 +54,7 @@ class ApiRoute(NamedTuple):
     answer: tuple[int, str] = (200, "application/json")
     returns: str | None = None
     accepts: str | None = None
-    also: Mapping[int, str] = MappingProxyType({})
+    also: Mapping[int, str] = {}
     errors: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
 
