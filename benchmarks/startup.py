@@ -65,6 +65,8 @@ OURS = (
     Function("stream_response", STREAM, "response_streaming", "ready.handler", 0.6),
     Function("post_task", PROJECT / "functions/post_task", "response_streaming", "ready.handler", 1.0),
     Function("create_session", PROJECT / "functions/create_session", "awslambdaric", "ready.handler", 1.0),
+    Function("handle_event", PROJECT / "functions/handle_event", "awslambdaric", "ready.handler", 1.0),
+    Function("table_stream", PROJECT / "functions/table_stream", "awslambdaric", "ready.handler", 1.0),
     Function("stream_response with an openai model", STREAM, "response_streaming", "ready.handler",
              config="hector-openai.yaml"),
 )  # fmt: skip
