@@ -15,7 +15,7 @@ run: $(VENV)/.run ## set everything up and serve on http://localhost:8080
 	$(BIN)/hector serve
 
 test: $(VENV)/.dev ## set everything up and run the tests (engines that are missing are skipped, with a reason)
-	$(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
 
 check: $(VENV)/.dev ## ruff and strict types
 	$(BIN)/ruff check .

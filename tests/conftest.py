@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -69,11 +70,8 @@ def fresh_place(fresh_store_url: FreshURL) -> FreshPlace:
     return lambda backend: Place(fresh_store_url(backend))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under pytest-xdist (`-n 2 --dist loadgroup`), a module's tests stay together, with the servers that they share.
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist, nobody asks
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.dealing import ModulesTogether
 
-    The contract suite is spread: it is one module, and most of the tests.
-    """
-    for item in items:
-        if item.path.name != "test_contract.py":
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(item.config.rootpath))))
+    return ModulesTogether(config, log)

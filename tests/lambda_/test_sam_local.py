@@ -51,7 +51,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             _started(client, process, log)
             yield client
     finally:
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does; sam removes its containers
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does; sam removes its containers
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60)
         with contextlib.suppress(ProcessLookupError):
