@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdist.scheduler import LoadScopeScheduling
 
 
-class ModulesTogether(LoadScopeScheduling):
+class ModulesTogether(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """A module's tests stay in one process, with the servers that they share.
 
     The contract suite is one module and half of the tests: each of its tests goes where there is time. They come last,
