@@ -140,9 +140,9 @@ class FileStore:
         with self._memory(lease.session.id) as memory:
             return await memory.commit(lease, outcome, nonce=nonce)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, next_in_line: bool = False) -> None:
         with self._memory(lease.session.id) as memory:
-            await memory.release(lease)
+            await memory.release(lease, next_in_line=next_in_line)
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         with self._memory(session_id) as memory:

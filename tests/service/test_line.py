@@ -11,8 +11,9 @@ import pytest
 
 from hector.agents.base import Turn
 from hector.errors import LineFull, SessionBusy
-from hector.line import GRACE_SECONDS, WAIT_TIMEOUT
+from hector.line import ENOUGH_SECONDS, GRACE_SECONDS
 from hector.model import Role, Task, TaskState, TurnPolicy
+from hector.patience import WAIT_TIMEOUT
 from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Idempotency, Store
@@ -308,6 +309,23 @@ async def test_a_sweep_takes_up_a_line_that_nobody_keeps(store: Store) -> None:
     # Not what the agent was called with: a sweep takes up what other tests have left in this store, too.
     said_in_order = [turn.input.text for turn in await conversation_of(alive, session_id)]
     assert said_in_order == ["first", "second", "third"]
+
+
+async def test_a_sweep_that_has_to_go_begins_nothing_that_it_could_not_finish(store: Store) -> None:
+    gate = Gate()
+    dead, alive = with_agent(store, gate.answer), with_agent(store, gate.answer)
+    session_id = await new_session(dead)
+    first = await alive.turns.start(ALICE, session_id, said("first"))
+    waiting = await dead.turns.start(ALICE, session_id, said("second"), asked=ENQUEUE)
+    die(dead)
+    gate.open.set()
+    await alive.follow.ended(ALICE, first)
+    await alive.sweep.run(seconds_left=ENOUGH_SECONDS)
+    await alive.turns.drain()
+    assert (await store.read_task(ALICE, waiting.id)).state is TaskState.SUBMITTED
+    await alive.sweep.run(seconds_left=ENOUGH_SECONDS + GRACE_SECONDS * 2 + 15)
+    await alive.turns.drain()
+    assert (await store.read_task(ALICE, waiting.id)).state is TaskState.COMPLETED
 
 
 async def test_a_sweep_ends_what_was_left_running_with_no_reader(store: Store) -> None:

@@ -15,7 +15,7 @@ from hector.line import GRACE_SECONDS
 from hector.model import EventKind, Task, TaskState, TurnPolicy
 from hector.producer import LEASE
 from hector.services import Services
-from hector.stores.base import Idempotency
+from hector.stores.base import Idempotency, Store
 from hector.stores.memory import MemoryStore
 from hector.turns import PLAINLY, Asked
 from tests.service.test_faults import die
@@ -66,19 +66,36 @@ async def test_a_key_that_meets_its_handed_over_turn_goes_on_with_it(policy: Tur
 
 async def test_a_handed_over_turn_is_not_given_up_because_it_is_old() -> None:
     clock = ManualClock()
-    gate = Gate()
     services = process(MemoryStore(clock), Queue(), halves, clock, hands_over=True, policy=TurnPolicy.ENQUEUE)
     session_id = await new_session(services)
     task = await handed_over(services, session_id, Asked(KEY))
     clock.advance(seconds=1000)
-    gated = process(services.store, Queue(), gate.answer, clock, policy=TurnPolicy.ENQUEUE)
-    services.store.records[session_id].waiting.clear()  # type: ignore[attr-defined]
-    await posted(gated, session_id, "in between", Asked())
     await posted(services, session_id, "tell me", Asked(KEY))
-    await asyncio.sleep(0.2)
-    gate.open.set()
     assert_whole(await events_of(services, task), "The first half, and the second.")
-    await gated.turns.drain()
+
+
+async def test_a_handed_over_turn_keeps_its_place_before_those_that_wait(store: Store) -> None:
+    shown: list[list[str]] = []
+
+    async def answer(turn: Turn) -> AsyncIterator[str]:
+        shown.append([message.text for message in turn.history])
+        async for piece in halves(turn):
+            yield piece
+
+    queue = Queue()
+    services = process(store, queue, answer, hands_over=True)
+    session_id = await new_session(services)
+    first = await posted(services, session_id, "first", Asked(seconds_left=1.0))
+    second = await posted(services, session_id, "second", BACKGROUND._replace(policy=TurnPolicy.ENQUEUE))
+    await services.turns.drain()
+    assert (await store.read_session(ALICE, session_id)).waiting == (first.id, second.id)
+    assert queue.sent == [second.id, first.id]
+    await work(services, queue.take())
+    assert (await store.read_task(ALICE, second.id)).state is TaskState.SUBMITTED, "it is not its turn"
+    await work(services, queue.take())
+    assert_whole(await events_of(services, first), "The first half, and the second.")
+    await work(services, queue.take(), seconds_left=SOON)
+    assert shown[-1] == ["first", "The first half, and the second."]
 
 
 async def test_a_handed_over_turn_that_is_canceled_keeps_what_it_said() -> None:
@@ -141,26 +158,36 @@ async def test_a_silent_agent_is_not_handed_round_for_ever() -> None:
     assert queue.sent == []
 
 
-async def test_a_reader_who_comes_between_two_steps_of_a_hand_over_does_not_end_the_turn() -> None:
-    class Torn(MemoryStore):
-        torn = True
+@pytest.mark.parametrize("step", ["append_events", "release"])
+@pytest.mark.parametrize("took_effect", [False, True])
+async def test_a_hand_over_is_patient_with_a_store_that_is_away_for_a_moment(step: str, took_effect: bool) -> None:
+    class Away(MemoryStore):
+        calls = 0
 
-        async def line_up(self, *arguments: Any, **options: Any) -> Any:
-            if self.torn:
-                self.torn = False
-                raise StoreUnavailable("line_up was lost")
-            return await super().line_up(*arguments, **options)
+        async def append_events(self, lease: Any, events: Any, **options: Any) -> Any:
+            is_last = any(event.state is TaskState.SUBMITTED for event in events)
+            call = super().append_events(lease, events, **options)
+            return await (self.lose(call) if step == "append_events" and is_last else call)
 
-    clock = ManualClock()
-    store, queue = Torn(clock), Queue()
-    services = process(store, queue, halves, clock, hands_over=True)
-    session_id = await new_session(services)
-    task = await posted(services, session_id, "tell me", Asked(seconds_left=SOON))
-    await services.turns.drain()
-    assert (await store.read_session(ALICE, session_id)).waiting == ()
-    clock.advance(seconds=LEASE / 1000)
-    assert (await elsewhere(services).follow.task(ALICE, task.id)).state is TaskState.SUBMITTED
-    assert (await store.read_session(ALICE, session_id)).waiting == (task.id,), "a reader puts it back in its place"
+        async def release(self, lease: Any, **options: Any) -> None:
+            call = super().release(lease, **options)
+            await (self.lose(call) if step == "release" and options else call)
+
+        async def lose(self, call: Any) -> Any:
+            self.calls += 1
+            if self.calls > 1:
+                return await call
+            if took_effect:
+                await call
+            else:
+                call.close()
+            raise StoreUnavailable("away for a moment")
+
+    store, queue = Away(), Queue()
+    services = process(store, queue, halves, hands_over=True)
+    task = await handed_over(services, await new_session(services))
+    assert store.calls == 2
+    assert set(queue.sent) == {task.id}
     await work(services, queue.take())
     assert_whole(await events_of(services, task), "The first half, and the second.")
 

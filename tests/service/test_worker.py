@@ -11,8 +11,9 @@ import pytest
 
 from hector.agents.base import Turn
 from hector.errors import NotFound, QueueUnavailable, StoreUnavailable
-from hector.line import WAIT_TIMEOUT
+from hector.line import ENOUGH_SECONDS
 from hector.model import EventKind, Task, TaskState, TurnPolicy
+from hector.patience import WAIT_TIMEOUT
 from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Store
@@ -264,6 +265,23 @@ async def test_a_message_that_still_waits_when_its_process_has_to_go_is_left_to_
     gate.open.set()
     await services.follow.ended(ALICE, first)
     await work(services, queue.take())
+    assert (await store.read_task(ALICE, task.id)).state is TaskState.COMPLETED
+
+
+async def test_a_message_whose_turn_comes_as_its_process_has_to_go_begins_elsewhere(store: Store) -> None:
+    gate = Gate()
+    queue = Queue()
+    services = process(store, queue, gate.answer)
+    session_id = await new_session(services)
+    first = await posted(services, session_id, "first", Asked())
+    task = await posted(services, session_id, "second", ENQUEUE._replace(seconds_left=ENOUGH_SECONDS))
+    gate.open.set()
+    await services.follow.ended(ALICE, first)
+    await wait_until(lambda: queue.sent == [task.id])
+    await services.turns.drain()
+    assert gate.calls == ["first"]
+    await work(services, queue.take())
+    assert gate.calls == ["first", "second"]
     assert (await store.read_task(ALICE, task.id)).state is TaskState.COMPLETED
 
 

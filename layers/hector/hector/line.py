@@ -18,16 +18,19 @@ from hector.agents.base import ServedAgent
 from hector.claims import Claims
 from hector.errors import NotFound, QueueUnavailable, SessionBusy, StoreUnavailable
 from hector.live import LiveLog, LiveLogs
-from hector.model import Millis, Principal, Session, Task, TaskError, TaskState
+from hector.model import Session, Task
+from hector.patience import gave_up, leave_line
 from hector.queues.base import WorkQueue
 from hector.running import Running
-from hector.stores.base import Clock, Lease, Outcome, Store
+from hector.stores.base import Clock, Lease, Store
 
 logger = logging.getLogger(__name__)
 
-WAIT_TIMEOUT = "wait_timeout"
 GRACE_SECONDS = 3.0
 """How long another process's task may be next in a free session before it is taken over."""
+
+ENOUGH_SECONDS = 15.0
+"""A turn whose process has less than this left begins elsewhere, if it can."""
 
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.5
@@ -66,12 +69,11 @@ class Lines:
     def join(self, session: Session, task: Task, *, seconds_left: float | None = None) -> None:
         """Bring a task that has lined up to its turn; its live log is open from now on."""
         if self.live.get(task.id) is None:
-            leaves_at = None if seconds_left is None else asyncio.get_running_loop().time() + seconds_left
-            self._keeper(session).add(_Waiting(task, self.live.open(task.id), leaves_at))
+            self._keeper(session).add(_Waiting(task, self.live.open(task.id), _leaves_at(seconds_left)))
 
-    def take_up(self, session: Session) -> None:
+    def take_up(self, session: Session, *, seconds_left: float | None = None) -> None:
         """Bring all that waits in the session to its turn: whoever lined it up may be gone."""
-        self._keeper(session).for_all = True
+        self._keeper(session).keep_for_all(_leaves_at(seconds_left))
 
     async def drain(self) -> None:
         """Wait until nothing waits here."""
@@ -111,7 +113,8 @@ class Keeper:
     """Keeps the line of one session, as long as tasks of this process are in it (or `for_all`: any tasks)."""
 
     def __init__(self, lines: Lines, session: Session) -> None:
-        self.for_all = False
+        self._for_all = False
+        self._all_until: float | None = None
         self.stopping = False
         self.beginning = False
         """A turn that is claimed right now: it would be lost if the keeper were stopped."""
@@ -130,14 +133,18 @@ class Keeper:
     def add(self, waiting: _Waiting) -> None:
         self._waiting[waiting.task.id] = waiting
 
+    def keep_for_all(self, until: float | None) -> None:
+        self._for_all, self._all_until = True, until
+
     def leave(self) -> None:
         """Followers of what still waits are told to ask the store."""
         for task_id in list(self._waiting):
             self._forget(task_id)
 
     async def run(self) -> None:
-        while (self._waiting or self.for_all) and not self.stopping:
+        while (self._waiting or self._for_all) and not self.stopping:
             known = list(self._waiting.values())
+            self._for_all = self._for_all and not self._is_over(self._all_until, seconds=ENOUGH_SECONDS)
             try:
                 self._session = await self._store.read_session(self._session.principal, self._session.id)
                 await self._settle(known)
@@ -146,13 +153,14 @@ class Keeper:
                 return
             except (StoreUnavailable, QueueUnavailable) as error:
                 logger.warning("the line of session %s has to wait: %s", self._session.id, error)
-                for waiting in filter(self._has_to_go, known):
-                    self._forget(waiting.task.id)  # it is in the line, durable: others, or a sweep, come to it
+                for waiting in known:
+                    if self._is_over(waiting.leaves_at):
+                        self._forget(waiting.task.id)  # it is in the line, durable: others, or a sweep, come to it
                 await asyncio.sleep(_LONGEST_POLL_SECONDS)
 
-    def _has_to_go(self, waiting: _Waiting) -> bool:
-        """Whether the process has to, of whoever waits for this task."""
-        return waiting.leaves_at is not None and self._loop.time() >= waiting.leaves_at
+    def _is_over(self, leaves_at: float | None, *, seconds: float = 0.0) -> bool:
+        """Whether this process has no more than so many seconds left."""
+        return leaves_at is not None and self._loop.time() >= leaves_at - seconds
 
     async def _settle(self, known: list[_Waiting]) -> None:
         """Let go of those that wait no more, and end those that have waited for too long."""
@@ -164,7 +172,7 @@ class Keeper:
             if task.id not in self._session.waiting:
                 self._forget(task.id)
                 continue
-            if not self._has_to_go(waiting):
+            if not self._is_over(waiting.leaves_at):
                 if await gave_up(self._store, self._session.principal, task, served, self._lines.now()):
                     self._forget(task.id)
                 continue
@@ -181,16 +189,24 @@ class Keeper:
             await self._begin(self._claiming, self._waiting.get(self._claiming))
         elif open_task is not None or not line:
             self._next = None
-            self.for_all = self.for_all and bool(line)
+            self._for_all = self._for_all and bool(line)
             await self._pause(open_task)
         elif line[0] in self._waiting:
-            await self._begin(line[0], self._waiting.get(line[0]))
+            await self._have_its_turn(self._waiting[line[0]])
         elif line[0] != self._next:
             self._next, self._next_since = line[0], self._loop.time()
         elif self._loop.time() >= self._next_since + GRACE_SECONDS:
             await self._take_over(line[0])
         else:
             await self._pause(None)
+
+    async def _have_its_turn(self, waiting: _Waiting) -> None:
+        task_id, queue = waiting.task.id, self._lines.queue
+        if queue is not None and self._is_over(waiting.leaves_at, seconds=ENOUGH_SECONDS):
+            await send(queue, task_id)
+            self._forget(task_id)
+        else:
+            await self._begin(task_id, waiting)
 
     async def _take_over(self, task_id: str) -> None:
         """Run a task that another process has left in the line; one that has waited for too long only leaves it."""
@@ -244,7 +260,8 @@ class Keeper:
 
     def _leaves_at(self) -> float | None:
         """When this process has to go, if it has to."""
-        return min((each.leaves_at for each in self._waiting.values() if each.leaves_at is not None), default=None)
+        known = [self._all_until, *(each.leaves_at for each in self._waiting.values())]
+        return min((leaves_at for leaves_at in known if leaves_at is not None), default=None)
 
     async def _patiently(self, lease: Lease, waiting: _Waiting | None) -> bool:
         """Again while the store is away, for less than a lease; then it runs out, and whoever meets it says so."""
@@ -273,27 +290,13 @@ class Keeper:
             self._lines.live.forget(task_id, waiting.log)
 
 
+def _leaves_at(seconds_left: float | None) -> float | None:
+    return None if seconds_left is None else asyncio.get_running_loop().time() + seconds_left
+
+
 async def send(queue: WorkQueue, task_id: str) -> None:
     """Let a worker look after a task that is in the line, durable: without the queue, the next sweep does."""
     try:
         await queue.send(task_id)
     except QueueUnavailable as error:
         logger.error("task %s has to wait for a sweep: %s", task_id, error.message)
-
-
-async def gave_up(store: Store, principal: Principal, task: Task, served: ServedAgent, now: Millis) -> bool:
-    """Whether a task has waited for too long, and has not begun; then it ends, and leaves the line."""
-    waited = task.state is TaskState.SUBMITTED and now >= task.created_at + served.max_wait * 1000
-    if not waited or (await store.read_events(principal, task.id, after=0, limit=1)).events:
-        return False
-    await leave_line(store, principal, task.id, served)
-    return True
-
-
-async def leave_line(store: Store, principal: Principal, task_id: str, served: ServedAgent) -> Task | None:
-    """The task, which has not begun and ends; as it is, if it has begun or ended; None if there is none any more."""
-    message = f"The session was busy for {served.max_wait:g} seconds, and this message has waited no longer."
-    outcome = Outcome(TaskState.FAILED, 0, error=TaskError(WAIT_TIMEOUT, message))
-    with suppress(NotFound):
-        return await store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
-    return None

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from hector import telemetry
 from hector.agents.base import Agent, Progress, Text, Truncated, Turn
@@ -31,6 +32,8 @@ from hector.queues.base import WorkQueue
 from hector.stores.base import Lease, Outcome, Store
 from hector.telemetry import TurnClock
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 LEASE: Millis = 15_000
@@ -43,8 +46,6 @@ MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
 ABORT_SECONDS = 0.3
 """How long the end of a stopped turn waits for its agent."""
-MOST_HANDED_OVER = 1_000
-"""What goes on elsewhere finds a place in any line."""
 CLEAN_UP_SECONDS = 5.0
 """How long a stopped agent may take to close what it opened."""
 _COURTESY = 16
@@ -314,31 +315,40 @@ class Producer:
         """
         self._tell("".join(self._texts))
         self._append(EventKind.STATUS, "Another process goes on with this answer.", TaskState.SUBMITTED)
-        await self._flush()
+        await self._insist(self._flush)
         if self._lease.cancel_requested:
             return await self._finish(self._outcome(Stop.CANCELED, None))
         try:
-            await hand_over(self._store, queue, self._lease)
+            await self._insist(lambda: hand_over(self._store, queue, self._lease))
         except QueueUnavailable as error:
             logger.error("task %s cannot be handed over: %s", self._lease.task_id, error.message)
             return await self._finish(self._outcome(Stop.DEADLINE, None))
         return None
 
     async def _finish(self, outcome: Outcome) -> Task:
-        """Flush, commit and release; patient with a store that is away for less than a lease."""
+        """Flush, commit and release."""
         nonce = secrets.token_hex(8)
-        give_up_at = self._loop.time() + LEASE / 1000
-        while True:
+
+        async def end() -> Task:
             try:
                 if len(self.log.events) > self._flushed:
                     await self._flush()
                 task = await self._store.commit(self._lease, outcome, nonce=nonce)
-                # The session is free before the end is told: who has seen the end can send the next message.
-                await self._store.release(self._lease)
-                return task
             except (TaskClosed, NotFound):
                 await self._store.release(self._lease)
                 raise
+            # The session is free before the end is told: who has seen the end can send the next message.
+            await self._store.release(self._lease)
+            return task
+
+        return await self._insist(end)
+
+    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Again while the store is away, for less than a lease. Raises StoreUnavailable after that."""
+        give_up_at = self._loop.time() + LEASE / 1000
+        while True:
+            try:
+                return await step()
             except StoreUnavailable:
                 if self._loop.time() >= give_up_at:
                     raise
@@ -346,13 +356,12 @@ class Producer:
 
 
 async def hand_over(store: Store, queue: WorkQueue, lease: Lease) -> None:
-    """Let another worker go on with the turn, whose log says so already: the session is free until it comes.
+    """Let another worker go on with the turn, whose log says so already: nobody else's turn comes until then.
 
     The queue comes first. Whatever is lost after that, the worker finds the task, and ends it if it cannot go on.
     """
     await queue.send(lease.task_id, delay=1)
-    await store.release(lease)
-    await store.line_up(lease.session.principal, lease.task_id, most=MOST_HANDED_OVER)
+    await store.release(lease, next_in_line=True)
 
 
 async def _abort(answering: asyncio.Task[None]) -> BaseException | None:

@@ -11,9 +11,9 @@ import logging
 import secrets
 
 from hector import telemetry
-from hector.errors import LeaseLost, LineFull, LostTurn, NotFound, QueueUnavailable, SessionBusy, TaskClosed
+from hector.errors import LeaseLost, LostTurn, NotFound, QueueUnavailable, SessionBusy, TaskClosed
 from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, session_id_of
-from hector.producer import LEASE, MOST_HANDED_OVER, hand_over
+from hector.producer import LEASE, hand_over
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, LogPage, Store
 from hector.stores.log import ended_early, read_log
@@ -39,10 +39,6 @@ class Recovery:
             await self.close(principal, task.id)
         elif page.open or page.waiting or task.state is not TaskState.SUBMITTED:
             return False
-        elif page.events and self._queue is not None:
-            # It was handed over, and its place in the line is still to come, or was lost on the way.
-            with contextlib.suppress(LineFull):
-                await self._store.line_up(principal, task.id, most=MOST_HANDED_OVER)
         elif self._now() >= task.created_at + LEASE:
             await self.close(principal, task.id)  # its worker went before it could claim it
         else:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from hector.errors import HectorError, QueueUnavailable
 from hector.recovery import Recovery
-from hector.stores.base import Store
+from hector.stores.base import Store, Unfinished
 from hector.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 30.0
+SIDE_BY_SIDE = 10
+"""Sessions that are looked after at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +34,44 @@ class Sweep:
         self._recovery = recovery
         self._turns = turns
 
-    async def run(self) -> Swept:
+    async def run(self, *, seconds_left: float | None = None) -> Swept:
         """One sweep over all sessions of everybody; several at once do no harm.
 
-        Raises StoreUnavailable; and QueueUnavailable, after everything that needs no queue is done.
+        `seconds_left`: how long this process may go on. Raises StoreUnavailable; and QueueUnavailable, after everything
+        that needs no queue is done.
         """
         closed = taken_up = 0
         away: QueueUnavailable | None = None
         cursor = None
         while True:
             page = await self._store.list_unfinished(cursor=cursor)
-            for unfinished in page.items:
-                session = unfinished.session
-                if unfinished.lost_task_id is not None:
-                    await self._recovery.close(session.principal, unfinished.lost_task_id)
-                    closed += 1
-                if session.waiting and session.agent_id in self._turns.agents:
-                    try:
-                        await self._turns.take_up(session)
-                        taken_up += 1
-                    except QueueUnavailable as error:
-                        away = error
+            for first in range(0, len(page.items), SIDE_BY_SIDE):
+                some = page.items[first : first + SIDE_BY_SIDE]
+                looking = (self._look_after(unfinished, seconds_left) for unfinished in some)
+                for done in await asyncio.gather(*looking, return_exceptions=True):
+                    if isinstance(done, QueueUnavailable):
+                        away = done
+                    elif isinstance(done, BaseException):
+                        raise done
+                    else:
+                        taken_up += done
+                closed += sum(unfinished.lost_task_id is not None for unfinished in some)
             if (cursor := page.next_cursor) is None:
                 break
         swept = Swept(closed, taken_up, await self._store.clean_up())
         if away is not None:
             raise away
         return swept
+
+    async def _look_after(self, unfinished: Unfinished, seconds_left: float | None) -> bool:
+        """Whether the session's line is kept again. Raises StoreUnavailable, QueueUnavailable."""
+        session = unfinished.session
+        if unfinished.lost_task_id is not None:
+            await self._recovery.close(session.principal, unfinished.lost_task_id)
+        if not session.waiting or session.agent_id not in self._turns.agents:
+            return False
+        await self._turns.take_up(session, seconds_left=seconds_left)
+        return True
 
     async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
         """A sweep now and then; servers that share a store do not sweep in step."""

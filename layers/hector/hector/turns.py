@@ -187,10 +187,10 @@ class Turns:
             self._canceling.add(canceling)
             canceling.add_done_callback(self._canceling.discard)
 
-    async def take_up(self, session: Session) -> None:
+    async def take_up(self, session: Session, *, seconds_left: float | None = None) -> None:
         """Bring what waits in a session to its turn: whoever lined it up may be gone. Raises QueueUnavailable."""
         if self._queue is None:
-            self._lines.take_up(session)
+            self._lines.take_up(session, seconds_left=seconds_left)
         else:
             await self._queue.send(session.waiting[0])
 

@@ -7,9 +7,9 @@ import secrets
 from contextlib import suppress
 
 from hector.errors import LostTurn, NotFound, SessionBusy
-from hector.line import gave_up
 from hector.model import Principal, Task, session_id_of
-from hector.producer import LEASE, MOST_HANDED_OVER
+from hector.patience import gave_up
+from hector.producer import LEASE
 from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.stores.base import Clock, Lease, Store
@@ -62,7 +62,7 @@ class Worker:
             if lease is not None:
                 await self._turns.go_on(lease, seconds_left=seconds_left)
         except SessionBusy as busy:
-            await self._come_back(principal, task, busy)
+            await self._come_back(task, busy)
         except NotFound:
             return
 
@@ -89,11 +89,10 @@ class Worker:
                 )
                 await self._store.release(lease)
 
-    async def _come_back(self, principal: Principal, task: Task, busy: SessionBusy) -> None:
+    async def _come_back(self, task: Task, busy: SessionBusy) -> None:
         """Look again later. Another worker has the task now, and may be lost; or it is another one's turn."""
         if busy.task_id == task.id:
             await self._queue.send(task.id, delay=_BUSY_SECONDS)
             return
-        await self._store.line_up(principal, task.id, most=MOST_HANDED_OVER)
         waited = (self._now() - task.created_at) / 1000
         await self._queue.send(task.id, delay=min(max(waited / 10, _SOONEST_SECONDS), _LATEST_SECONDS))

@@ -187,6 +187,15 @@ async def test_release(again: Again, dynamodb: Bench) -> None:
     assert (shown.turns, shown.open_task_id) == (1, None)
 
 
+async def test_release_to_somebody_else(again: Again, dynamodb: Bench) -> None:
+    lease = await dynamodb.claimed(await dynamodb.session())
+    with losing_answers(dynamodb.store, "UpdateItem") as sent:
+        await again(lambda: dynamodb.store.release(lease, next_in_line=True))
+    assert sent.count("UpdateItem!") == 1
+    shown = await dynamodb.store.read_session(dynamodb.principal, lease.session.id)
+    assert (shown.waiting, shown.open_task_id) == ((lease.task_id,), None)
+
+
 @pytest.mark.parametrize("interrupt", [False, True])
 async def test_line_up(again: Again, dynamodb: Bench, interrupt: bool) -> None:
     session = await dynamodb.session()

@@ -136,6 +136,14 @@ async def test_commit_and_release(again: Again, proxy: Proxy, faulty: Bench) -> 
     assert (shown.turns, shown.open_task_id) == (1, None)
 
 
+async def test_release_to_somebody_else(again: Again, proxy: Proxy, faulty: Bench) -> None:
+    lease = await faulty.claimed(await faulty.session())
+    proxy.lose_answer("release")
+    await again(lambda: faulty.store.release(lease, next_in_line=True))
+    shown = await faulty.store.read_session(faulty.principal, lease.session.id)
+    assert (shown.waiting, shown.open_task_id) == ((lease.task_id,), None)
+
+
 async def test_a_release_that_comes_twice_does_not_end_the_next_turn(proxy: Proxy, faulty: Bench) -> None:
     session = await faulty.session()
     lease = await faulty.claimed(session)

@@ -44,20 +44,21 @@ async def test_new_events_end_the_wait(everywhere: Bench) -> None:
     assert events == pieces(1, 6)
 
 
-@pytest.mark.parametrize("end", ["release", "delete", "cancel", "leave_line"])
+@pytest.mark.parametrize("end", ["release", "hand_over", "delete", "cancel", "leave_line"])
 async def test_an_end_ends_the_wait(everywhere: Bench, end: str) -> None:
     session = await everywhere.session()
     store, who = everywhere.store, everywhere.principal
     task = await everywhere.submitted(session)
     ends: dict[str, Callable[[], Awaitable[object]]] = {
         "release": lambda: everywhere.ended(lease),
+        "hand_over": lambda: store.release(lease, next_in_line=True),
         "delete": lambda: store.delete_session(who, session.id),
         "cancel": lambda: store.request_cancel(who, task.id),
         "leave_line": lambda: store.leave_line(who, task.id, Outcome(TaskState.FAILED, 0), nonce=nonce()),
     }
     if end == "leave_line":
         await store.line_up(who, task.id, most=1)
-    if end in ("release", "delete"):
+    if end in ("release", "hand_over", "delete"):
         lease = await everywhere.claim(task)
     reading = await waiting(everywhere, task.id)
     await ends[end]()
@@ -67,7 +68,7 @@ async def test_an_end_ends_the_wait(everywhere: Bench, end: str) -> None:
                 await reading
         else:
             page = await reading
-            assert (page.open, page.waiting, page.events) == (False, False, [])
+            assert (page.open, page.waiting, page.events) == (False, end == "hand_over", [])
 
 
 async def test_a_task_in_line_hears_of_its_beginning_by_its_events_and_of_the_turn_before(redis: Bench) -> None:

@@ -184,6 +184,15 @@ async def test_commit_and_release(how: Break, again: Again, line: Line) -> None:
 
 
 @every_break
+async def test_release_to_somebody_else(how: Break, again: Again, line: Line) -> None:
+    bench = line.bench
+    lease = await bench.claimed(await bench.session())
+    await again(lambda: bench.store.release(lease, next_in_line=True), how, 2 if how is Break.BEFORE else 1)
+    shown = await bench.store.read_session(bench.principal, lease.session.id)
+    assert (shown.waiting, shown.open_task_id) == ((lease.task_id,), None)
+
+
+@every_break
 async def test_create_session_with_a_key(how: Break, again: Again, line: Line) -> None:
     bench, results = line.bench, []
     session = new(bench)

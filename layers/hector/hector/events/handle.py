@@ -53,9 +53,8 @@ async def _work(services: Services, event: Event, context: Context) -> dict[str,
         raise UnsupportedEvent("A message from a queue came, but HECTOR_QUEUE (or work_queue) names none.")
     failed = []
     for record in event["Records"]:
-        seconds_left = max(0.0, context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS)
         try:
-            await services.worker.work(record["body"], seconds_left=seconds_left)
+            await services.worker.work(record["body"], seconds_left=_seconds_left(context))
         except HectorError as error:
             logger.error("message %s comes again: %s", record["messageId"], error.message)
             failed.append({"itemIdentifier": record["messageId"]})
@@ -64,9 +63,13 @@ async def _work(services: Services, event: Event, context: Context) -> dict[str,
 
 
 async def _sweep(services: Services, event: Event, context: Context) -> None:
-    swept = await services.sweep.run()
+    swept = await services.sweep.run(seconds_left=_seconds_left(context))
     logger.info("swept: %d lost turns, %d lines, %d expired sessions", swept.closed, swept.taken_up, swept.erased)
     await services.turns.drain()
+
+
+def _seconds_left(context: Context) -> float:
+    return max(0.0, context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS)
 
 
 def _comes_from(event: Event, source: str) -> bool:

@@ -235,8 +235,12 @@ class Store(Protocol):
     async def commit(self, lease: Lease, outcome: Outcome, *, nonce: str) -> Task:
         """Write answer and final status, once. Raises LeaseLost, TaskClosed, NotFound (the session was erased)."""
 
-    async def release(self, lease: Lease) -> None:
-        """Give the lease back after `commit`; repeatable, and silent if the lease is no longer ours."""
+    async def release(self, lease: Lease, *, next_in_line: bool = False) -> None:
+        """Give the lease back after `commit`; repeatable, and silent if the lease is no longer ours.
+
+        With `next_in_line` the turn has not ended, and somebody else shall go on with it: the task waits again, before
+        all that wait already, and interrupts none.
+        """
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         """The newest `limit` turns that have ended, oldest first, by their `turn` number. Raises NotFound."""

@@ -221,13 +221,14 @@ class MemoryStore:
         record.nonces[task.id] = nonce
         return task
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, next_in_line: bool = False) -> None:
         try:
             record = self._held(lease)
         except LeaseLost:
             return
         task = record.tasks.get(lease.task_id)
-        record.release(turns=max(task.turn if task else 0, record.session.turns), now=self._now())
+        turns = max(task.turn if task else 0, record.session.turns)
+        record.release(turns=turns, now=self._now(), next_in_line=next_in_line)
 
     async def read_history(self, principal: Principal, session_id: str, *, limit: int) -> list[Task]:
         record = self._record(principal, session_id)

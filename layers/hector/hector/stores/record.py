@@ -42,6 +42,7 @@ class Hot:
             if self.waiting[0] != task_id:
                 raise SessionBusy(self.waiting[0])
             del self.waiting[0]
+            self.interrupting.discard(task_id)
         self.open_task = task_id
         self.fence += 1
         self.lease_until = now + lease
@@ -71,7 +72,9 @@ class Hot:
         self.lease_until = until
         self._extend()
 
-    def release(self, *, turns: int, now: Millis) -> None:
+    def release(self, *, turns: int, now: Millis, next_in_line: bool = False) -> None:
+        if next_in_line and self.open_task is not None:
+            self.waiting.insert(0, self.open_task)
         self.open_task = None
         self.lease_until = 0
         self.session = replace(self.session, turns=turns)

@@ -255,12 +255,18 @@ class Beside(RuleBasedStateMachine):
         self._compare_task(mine.task_id)
 
     @precondition(lambda self: self._leases)
-    @rule(lease=PICK)
-    def release(self, lease: int) -> None:
+    @rule(lease=PICK, to_go_on=st.booleans())
+    def release(self, lease: int, to_go_on: bool = False) -> None:
         _, (mine, theirs) = self._lease(lease)
-        if mine.task_id not in self._committed and self._log(mine.task_id):
+        ended = mine.task_id in self._committed
+        if not ended and not to_go_on and self._log(mine.task_id):
             return  # who has said something commits first
-        self._worker(lambda store: store.release(theirs if store is self._store else mine))
+        next_in_line = to_go_on and not ended
+
+        def call(store: Store) -> Awaitable[Any]:
+            return store.release(theirs if store is self._store else mine, next_in_line=next_in_line)
+
+        self._worker(call)
         self._compare_session(mine.session.id)
 
     @precondition(lambda self: self._leases)

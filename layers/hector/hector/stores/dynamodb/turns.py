@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, LeaseLost, LostTurn, NotFound, SessionBusy, TaskClosed
@@ -31,7 +32,9 @@ _TAKE = (
 )
 _LEAVE = " REMOVE waiting[0]"
 _RENEW = "SET lease_until = :until, #ttl = :until_s + keep"
-_GIVE_BACK = "SET idle_until = :now + idle_ms, #ttl = :now_s + keep{turns} REMOVE open_task, lease_until, lease_nonce"
+_GIVE_BACK = "SET idle_until = :now + idle_ms, #ttl = :now_s + keep{also} REMOVE open_task, lease_until, lease_nonce"
+_COUNTED = ", turns = :turns"
+_WAITS_AGAIN = ", waiting = list_append(:entries, if_not_exists(waiting, :none))"
 
 
 class Turns(Sessions):
@@ -150,18 +153,23 @@ class Turns(Sessions):
         [row] = await self._whole([row])
         return items.task_of(row)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, next_in_line: bool = False) -> None:
         now = self._now()
-        turn = self._ended.pop(lease.task_id, 0) or await self._turn_of(lease.task_id)
-        counted = {"turns": turn} if turn > lease.head else {}  # not so if it ended before this lease began
+        also, values = "", dict[str, Any]()
+        if next_in_line:
+            also, values = _WAITS_AGAIN, {"entries": [items.suffix_of(lease.task_id)], "none": []}
+        else:
+            turn = self._ended.pop(lease.task_id, 0) or await self._turn_of(lease.task_id)
+            if turn > lease.head:  # not so if it ended before this lease began
+                also, values = _COUNTED, {"turns": turn}
         try:
             await self._table.update(
                 items.hot_key(lease.session.id),
-                _GIVE_BACK.format(turns=", turns = :turns" if counted else ""),
+                _GIVE_BACK.format(also=also),
                 condition=_HELD,
                 now_s=items.seconds(now),
                 **_held(lease, now),
-                **counted,
+                **values,
             )
         except ConditionFailed:
             return

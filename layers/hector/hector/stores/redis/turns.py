@@ -77,11 +77,12 @@ class Turns(Records):
         [values] = await self._run_held("commit", lease, now, nonce, lease.head + 1, *ended)
         return items.task_of(lease.session.id, items.suffix_of(lease.task_id), values)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, next_in_line: bool = False) -> None:
         cluster = self._connection.place.cluster
         listing = self._keys.hot(lease.session.id) if cluster else self._keys.active
         with suppress(LeaseLost):
-            line, activity = await self._run_held("release", lease, self._now(), also=[listing])
+            flag = "1" if next_in_line else ""
+            line, activity = await self._run_held("release", lease, self._now(), flag, also=[listing])
             if cluster and not line:
                 await self._unlist(self._keys.active, [lease.session.id], int(activity))
 

@@ -111,11 +111,11 @@ class Turns(Sessions):
 
         return await self._database.write(close)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, next_in_line: bool = False) -> None:
         def give_back(connection: Connection) -> None:
             hot = self._held(connection, lease)
             turn = connection.execute(select(tasks.c.turn).where(*of_task(lease.task_id))).scalar()
-            hot.release(turns=max(turn or 0, hot.session.turns), now=self._now())
+            hot.release(turns=max(turn or 0, hot.session.turns), now=self._now(), next_in_line=next_in_line)
             save(connection, hot)
 
         try:

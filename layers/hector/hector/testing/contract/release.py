@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hector.errors import SessionBusy
+from hector.errors import LeaseLost, SessionBusy
 from hector.model import TaskState
-from hector.testing.bench import DONE, MAX_AGE, TTL, Bench, nonce
+from hector.testing.bench import DONE, LEASE, MAX_AGE, TTL, Bench, nonce, pieces
+from hector.testing.contract.sweeping import unfinished
 
 
 async def test_the_session_is_free_and_has_one_turn_more(bench: Bench) -> None:
@@ -86,3 +87,60 @@ async def test_a_turn_that_had_ended_before_it_was_claimed_again_counts_no_secon
     await bench.another().release(lease)
     assert (await bench.store.read_session(bench.principal, session.id)).turns == 3
     assert (await bench.turn(session)).turn == 4
+
+
+async def test_a_turn_for_somebody_else_to_go_on_with_waits_before_all_others(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    behind = await bench.submitted(session)
+    await bench.store.line_up(bench.principal, behind.id, most=5)
+    await bench.store.append_events(lease, pieces(1, 2), extend=LEASE)
+    for store in (bench.store, bench.another(), bench.store):
+        await store.release(lease, next_in_line=True)
+    shown = await bench.another().read_session(bench.principal, session.id)
+    assert (shown.waiting, shown.open_task_id, shown.turns) == ((lease.task_id, behind.id), None, 0)
+    page = await bench.store.read_events(bench.principal, lease.task_id, after=0)
+    assert (page.events, page.open, page.waiting) == (pieces(1, 2), False, True)
+    task = await bench.store.read_task(bench.principal, lease.task_id)
+    assert task.state is TaskState.SUBMITTED
+    with pytest.raises(SessionBusy) as busy:
+        await bench.claim(behind)
+    assert busy.value.task_id == lease.task_id
+    with pytest.raises(LeaseLost):
+        await bench.store.append_events(lease, pieces(3, 3), extend=LEASE)
+    following = await bench.claim(task)
+    assert following.session.waiting == (behind.id,)
+    await bench.store.append_events(following, pieces(3, 3), extend=LEASE)
+    assert (await bench.ended(following)).turn == 1
+    assert (await bench.ended(await bench.claim(behind))).turn == 2
+
+
+async def test_the_only_one_waits_alone(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    bench.clock.advance(seconds=10)
+    await bench.store.release(lease, next_in_line=True)
+    shown = await bench.store.read_session(bench.principal, session.id)
+    assert (shown.waiting, shown.expires_at) == ((lease.task_id,), bench.clock.now + TTL)
+    assert (await unfinished(bench, session))[session.id].lost_task_id is None
+
+
+@pytest.mark.parametrize("interrupts", [False, True])
+async def test_one_that_waits_again_interrupts_nothing_and_is_interrupted(bench: Bench, interrupts: bool) -> None:
+    session = await bench.session()
+    first = await bench.submitted(session)
+    await bench.store.line_up(bench.principal, first.id, most=5, interrupt=True)
+    lease = await bench.claim(first)
+    await bench.store.release(lease, next_in_line=True)
+    second = await bench.submitted(session)
+    await bench.store.line_up(bench.principal, second.id, most=5, interrupt=interrupts)
+    again = await bench.claim(first)
+    assert again.cancel_requested is interrupts
+
+
+async def test_a_cancel_mark_outlives_a_release_to_somebody_else(bench: Bench) -> None:
+    lease = await bench.claimed(await bench.session())
+    await bench.store.request_cancel(bench.principal, lease.task_id)
+    await bench.store.release(lease, next_in_line=True)
+    task = await bench.store.read_task(bench.principal, lease.task_id)
+    assert (await bench.claim(task)).cancel_requested
