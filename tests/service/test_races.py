@@ -391,6 +391,34 @@ async def test_a_server_that_stops_as_a_turn_begins_does_not_lose_it() -> None:
     assert (await store.read_task(ALICE, task.id)).state is TaskState.COMPLETED
 
 
+async def test_who_has_joined_a_task_that_then_cannot_be_begun_is_told_so() -> None:
+    class Away(MemoryStore):
+        joined = asyncio.Event()
+
+        async def read_task(self, *arguments: Any, **options: Any) -> Any:
+            if not self.joined.is_set():
+                await self.joined.wait()
+                raise StoreUnavailable("the store is away")
+            return await super().read_task(*arguments, **options)
+
+    store = Away()
+    services, other = process(store, Queue()), process(store, Queue())
+    session_id = await new_session(services)
+    beginning = asyncio.create_task(posted(services, session_id, "hello", Asked(KEY)))
+    await asyncio.sleep(0.01)
+    task = await posted(other, session_id, "hello", Asked(KEY))
+    following = asyncio.create_task(events_of(other, task))
+    await asyncio.sleep(0.01)
+    store.joined.set()
+    with pytest.raises(StoreUnavailable):
+        await beginning
+    (terminal,) = await asyncio.wait_for(following, 5)
+    assert terminal.state is TaskState.FAILED
+    assert terminal.error is not None
+    assert terminal.error.code == "not_begun"
+    assert (await ask(services, session_id, "hello")).state is TaskState.COMPLETED
+
+
 async def test_of_several_clients_with_one_key_only_the_last_that_leaves_cancels() -> None:
     services = with_agent(MemoryStore(), Gate().answer, cancels_on_disconnect=True)
     session_id = await new_session(services)

@@ -47,6 +47,21 @@ async def ended(client: httpx.AsyncClient, task_id: str) -> dict[str, Any]:
     return task
 
 
+@pytest.mark.parametrize(
+    ("prefer", "status"),
+    [
+        ("Respond-Async;x=1 , wait=1", 202),
+        ('note="a \\" b", respond-async=""', 202),
+        ('note="a, respond-async, b"', 200),
+        ("respond-asynchronously", 200),
+    ],
+)
+async def test_a_preference_is_read_as_the_rfc_says(on_any: httpx.AsyncClient, prefer: str, status: int) -> None:
+    session_id = await session_of(on_any)
+    answer = await on_any.post(f"/sessions/{session_id}/tasks", json=says("hello"), headers={"Prefer": prefer})
+    assert answer.status_code == status
+
+
 async def test_respond_async_answers_at_once_and_names_the_task(on_any: httpx.AsyncClient) -> None:
     session_id = await session_of(on_any)
     answer = await on_any.post(

@@ -40,7 +40,7 @@ class Follow:
 
         `task` is as the principal has read or started it. A reader who has seen the terminal event gets nothing. One
         whose cursor lies beyond what a crash left gets a `reset` first. The task of a session that is erased meanwhile
-        ends as canceled.
+        ends as canceled, and one that is taken back, since it could not be begun, as failed.
         """
         cursor = after
         log = self._live.get(task.id)
@@ -67,7 +67,7 @@ class Follow:
                         await asyncio.sleep(max(0.0, asked + delay - loop.time()))
                         delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
         except NotFound:
-            task = replace(_erased(task), last_event=cursor)
+            task = replace(await self._gone(principal, task), last_event=cursor)
         if ending := _ending(task, cursor):
             yield ending
 
@@ -83,7 +83,17 @@ class Follow:
                 pass
             return await self._store.read_task(principal, task.id)
         except NotFound:
-            return _erased(task)
+            return await self._gone(principal, task)
+
+    async def _gone(self, principal: Principal, task: Task) -> Task:
+        """The end of a task that is there no more."""
+        try:
+            await self._store.read_session(principal, task.session_id)
+        except NotFound:
+            error = TaskError("session_ended", "The session was ended, and erased, while the task was running.")
+            return replace(task, state=TaskState.CANCELED, error=error)
+        error = TaskError("not_begun", "The message could not be begun, and is not kept. Send it again.")
+        return replace(task, state=TaskState.FAILED, error=error)
 
     @staticmethod
     def seen_all(task: Task, cursor: int) -> bool:
@@ -103,8 +113,3 @@ def _ending(task: Task, cursor: int) -> list[Event]:
     if cursor == terminal.number and not crashed:
         return []
     return [Event(task.last_event, EventKind.RESET), terminal]
-
-
-def _erased(task: Task) -> Task:
-    error = TaskError("session_ended", "The session was ended, and erased, while the task was running.")
-    return replace(task, state=TaskState.CANCELED, error=error)

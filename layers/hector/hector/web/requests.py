@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -228,8 +229,9 @@ def asked(request: Request, message: Message, policy: TurnPolicy | None, *, back
 
 def responds_async(request: Request) -> bool:
     """Whether the client prefers not to wait: `Prefer: respond-async` (RFC 7240, section 4.1)."""
-    preferences = ",".join(request.headers.getlist("prefer")).split(",")
-    return "respond-async" in (preference.partition(";")[0].strip().lower() for preference in preferences)
+    unquoted = re.sub(r'"(\\.|[^"\\])*"', "", ",".join(request.headers.getlist("prefer")))
+    names = (re.split("[;=]", preference)[0].strip().lower() for preference in unquoted.split(","))
+    return "respond-async" in names
 
 
 def page_limit(request: Request) -> int:
