@@ -75,3 +75,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.dealing import ModulesTogether
 
     return ModulesTogether(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # Here, because with pytest-xdist the process that reports knows of no other conftest.
+    from tests.contract.table import write_table
+
+    write_table(terminalreporter)

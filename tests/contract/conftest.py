@@ -14,10 +14,9 @@ from hector.stores.memory import MemoryStore
 from hector.stores.redis import RedisStore
 from hector.stores.sql import SQLStore
 from hector.testing import Bench, MakeStore, ManualClock
-from tests.contract.table import counted, table
+from tests.contract.table import BACKENDS
 
 REDIS = {"redis": "redis_url", "redis-cluster": "redis_cluster_url", "valkey": "valkey_url"}
-BACKENDS = ["memory", "dynamodb-mock", "dynamodb-local", *REDIS, "sqlite", "postgresql"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -70,17 +69,3 @@ async def dynamodb(dynamodb_local: str) -> AsyncIterator[Bench]:
 
 def _on(endpoint_url: str) -> MakeStore:
     return lambda clock: DynamoDBStore("contract", endpoint_url=endpoint_url, clock=clock)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    results = [
-        (report.nodeid, "failed" if outcome == "error" else outcome)
-        for outcome in ("passed", "failed", "error", "skipped")
-        for report in terminalreporter.stats.get(outcome, ())
-        if isinstance(report, pytest.TestReport)
-    ]
-    counts = counted(results, BACKENDS)
-    if counts:
-        terminalreporter.section("contract of the stores: tests passed by property and backend")
-        for line in table(counts, BACKENDS):
-            terminalreporter.write_line(line)

@@ -6,9 +6,27 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+import pytest
+
 from hector.testing.contract import PROPERTIES
 
+BACKENDS = ("memory", "dynamodb-mock", "dynamodb-local", "redis", "redis-cluster", "valkey", "sqlite", "postgresql")
 Counts = dict[tuple[str, str], Counter[str]]
+
+
+def write_table(reporter: pytest.TerminalReporter) -> None:
+    """Says what was found, if anything of the suite was run."""
+    results = [
+        (report.nodeid, "failed" if outcome == "error" else outcome)
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in reporter.stats.get(outcome, ())
+        if isinstance(report, pytest.TestReport)
+    ]
+    counts = counted(results, BACKENDS)
+    if counts:
+        reporter.section("contract of the stores: tests passed by property and backend")
+        for line in table(counts, BACKENDS):
+            reporter.write_line(line)
 
 
 def counted(results: Iterable[tuple[str, str]], backends: Iterable[str]) -> Counts:

@@ -8,7 +8,7 @@ import pytest
 
 from hector.testing import MakeStore
 from hector.testing.beside import drive_beside_reference
-from tests.contract.conftest import BACKENDS
+from tests.contract.table import BACKENDS
 
 PROGRAMS = int(os.environ.get("HECTOR_PROGRAMS", "15"))
 

@@ -48,6 +48,8 @@ def load_on_lambda() -> Services:
 
     The store is made ready here: a function's start is the cheapest moment for that.
     """
+    # Looking for pydantic's plugins means reading the metadata of every package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     layer_config = Path(__file__).parents[2] / "hector.yaml"
     shipped = layer_config.exists() and not os.environ.get("HECTOR_CONFIG")
     on_lambda.listen()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from hector.model import (
@@ -77,6 +78,20 @@ class Outcome(NamedTuple):
     usage: Usage | None = None
     error: TaskError | None = None
     stop_reason: StopReason | None = None
+
+    def applied_to(self, task: Task, *, now: Millis, turn: int = 0) -> Task:
+        """The task as it has ended; `turn` is its number in the history, 0 if its turn has not come."""
+        return replace(
+            task,
+            state=self.state,
+            output=self.output,
+            usage=self.usage,
+            error=self.error,
+            last_event=self.last_event,
+            stop_reason=self.stop_reason,
+            turn=turn,
+            updated_at=now,
+        )
 
 
 class StagedTurn(NamedTuple):

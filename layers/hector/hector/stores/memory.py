@@ -172,14 +172,7 @@ class MemoryStore:
         if record.open_task == task_id:
             return working(task)
         if not task.state.terminal:
-            task = replace(
-                task,
-                state=outcome.state,
-                output=outcome.output,
-                error=outcome.error,
-                last_event=outcome.last_event,
-                updated_at=self._now(),
-            )
+            task = outcome.applied_to(task, now=self._now())
             record.tasks[task_id] = task
             record.nonces[task_id] = nonce
         if task_id in record.waiting:
@@ -205,17 +198,7 @@ class MemoryStore:
             if record.nonces[task.id] == nonce:
                 return task
             raise TaskClosed(f"Task {task.id!r} is already {task.state}.")
-        task = replace(
-            task,
-            state=outcome.state,
-            output=outcome.output,
-            usage=outcome.usage,
-            error=outcome.error,
-            last_event=outcome.last_event,
-            stop_reason=outcome.stop_reason,
-            turn=lease.head + 1,
-            updated_at=self._now(),
-        )
+        task = outcome.applied_to(task, now=self._now(), turn=lease.head + 1)
         record.tasks[task.id] = task
         record.ended.append(task.id)
         record.nonces[task.id] = nonce

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -54,14 +53,7 @@ class Line(Sessions):
 
     def _leave(self, connection: Connection, hot: Hot, task: Task, outcome: Outcome, nonce: str) -> Task:
         if not task.state.terminal:
-            task = replace(
-                task,
-                state=outcome.state,
-                output=outcome.output,
-                error=outcome.error,
-                last_event=outcome.last_event,
-                updated_at=self._now(),
-            )
+            task = outcome.applied_to(task, now=self._now())
             end_task(connection, task, nonce)
         if task.id in hot.waiting:
             hot.waiting.remove(task.id)

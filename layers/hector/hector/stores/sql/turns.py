@@ -95,17 +95,7 @@ class Turns(Sessions):
                 if row.nonce == nonce:
                     return task
                 raise TaskClosed(f"Task {task.id!r} is already {task.state}.")
-            ended = replace(
-                task,
-                state=outcome.state,
-                output=outcome.output,
-                usage=outcome.usage,
-                error=outcome.error,
-                last_event=outcome.last_event,
-                stop_reason=outcome.stop_reason,
-                turn=lease.head + 1,
-                updated_at=self._now(),
-            )
+            ended = outcome.applied_to(task, now=self._now(), turn=lease.head + 1)
             end_task(connection, ended, nonce)
             return ended
 
