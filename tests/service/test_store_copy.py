@@ -108,7 +108,7 @@ async def populate(bench: Bench) -> dict[str, Session]:
     made["large"] = await bench.session()
     lease = await bench.claim(await bench.submitted(made["large"], "x" * 190_000))
     for number in range(1, 40):
-        lease = await bench.store.append_events(lease, [replace(pieces(1, 1)[0], number=number, text="å" * 9000)],
+        lease = await bench.store.append_events(lease, [pieces(1, 1)[0]._replace(number=number, text="å" * 9000)],
                                                 extend=LEASE)  # fmt: skip
     await bench.ended(lease, DONE._replace(last_event=39, output=Message.of(Role.AGENT, "å" * 70_000)))
     return made

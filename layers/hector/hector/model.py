@@ -10,7 +10,7 @@ import secrets
 import uuid
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 Millis = int
 
@@ -56,8 +56,7 @@ class EventKind(StrEnum):
     RESET = "reset"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """Who is asking: a subject within a tenant. Everything that is stored belongs to exactly one principal."""
 
     subject: str
@@ -110,16 +109,14 @@ class Message:
         return Message(role, (Part(text),))
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one turn, as the model counted them."""
 
     input_tokens: int
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class TaskError:
+class TaskError(NamedTuple):
     """Why a task failed: a stable code for programs and a sentence for people."""
 
     code: str
@@ -177,16 +174,14 @@ class Task:
     stop_reason: StopReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What a session's turns 1 to `through` were about, in a few sentences of its agent's model."""
 
     text: str
     through: int
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One numbered entry of a task's log; numbers start at 1 and have no gaps.
 
     A `message` event carries the next piece of the answer in `text`. A `status` event carries a `state` and, where

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from dataclasses import asdict
 
 from hector.agents import Message, Role, Turn
 from hector.agents.python import PythonAgent, load_target
@@ -17,7 +16,7 @@ async def main(target: str, text: str) -> None:
     session = Session("s", "a", Principal("p"), 0, 0, 0, 0, 0)
     turn = Turn("t", session, Message.of(Role.USER, text), history, "Be brief.")
     async for output in PythonAgent(load_target(target)).answer(turn):
-        print(json.dumps({type(output).__name__: asdict(output)}), flush=True)
+        print(json.dumps({type(output).__name__: output._asdict()}), flush=True)
 
 
 asyncio.run(main(*sys.argv[1:]))

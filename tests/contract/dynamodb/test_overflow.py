@@ -35,7 +35,7 @@ def test_whatever_is_cut_is_whole_again(text: str) -> None:
 async def large_session(bench: Bench) -> Session:
     session = await bench.session()
     lease = await bench.claim(await bench.submitted(session, "q" * LARGE))
-    await bench.store.append_events(lease, [replace(pieces(1, 1)[0], text="e" * LARGE)], extend=LEASE)
+    await bench.store.append_events(lease, [pieces(1, 1)[0]._replace(text="e" * LARGE)], extend=LEASE)
     await bench.store.save_summary(lease, Summary("s" * LARGE, 1))
     await bench.ended(lease, Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, "a" * LARGE)))
     return session
@@ -53,7 +53,7 @@ async def test_parts_stay_as_long_as_the_rest_and_go_with_it(dynamodb: Bench) ->
 async def test_what_is_small_has_no_parts(dynamodb: Bench) -> None:
     session = await dynamodb.session()
     lease = await dynamodb.claim(await dynamodb.submitted(session, "q" * 180_000))
-    await dynamodb.store.append_events(lease, [replace(pieces(1, 1)[0], text="e" * 340_000)], extend=LEASE)
+    await dynamodb.store.append_events(lease, [pieces(1, 1)[0]._replace(text="e" * 340_000)], extend=LEASE)
     await dynamodb.store.save_summary(lease, Summary("s" * 340_000, 1))
     await dynamodb.ended(lease, Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, "a" * 180_000)))
     assert not [sk for sk in rows_of(dynamodb, session) if sk.startswith("part#")]
@@ -85,7 +85,7 @@ async def test_a_crash_before_the_row_leaves_nothing_that_is_seen(one_attempt: N
     with losing_answers(dynamodb.store, "BatchWriteItem"), pytest.raises(StoreUnavailable):
         await dynamodb.store.commit(lease, answer, nonce=nonce())
     assert (await dynamodb.store.read_task(dynamodb.principal, lease.task_id)).state is TaskState.WORKING
-    batch = [replace(pieces(1, 1)[0], text="e" * LARGE)]
+    batch = [pieces(1, 1)[0]._replace(text="e" * LARGE)]
     with losing_answers(dynamodb.store, "BatchWriteItem"), pytest.raises(StoreUnavailable):
         await dynamodb.store.append_events(lease, batch, extend=LEASE)
     assert await dynamodb.numbers(lease.task_id) == []
@@ -100,10 +100,10 @@ async def test_a_refused_write_changes_nothing_of_what_is_there(dynamodb: Bench)
     dynamodb.clock.now = old.until
     new = await dynamodb.claim(task)
     mine, theirs = (Outcome(TaskState.COMPLETED, 1, Message.of(Role.AGENT, letter * LARGE)) for letter in ("m", "t"))
-    batch = [replace(pieces(1, 1)[0], text="m" * LARGE)]
+    batch = [pieces(1, 1)[0]._replace(text="m" * LARGE)]
     await dynamodb.store.append_events(new, batch, extend=LEASE)
     with pytest.raises(LeaseLost):
-        await dynamodb.store.append_events(old, [replace(pieces(1, 1)[0], text="t" * LARGE)], extend=LEASE)
+        await dynamodb.store.append_events(old, [pieces(1, 1)[0]._replace(text="t" * LARGE)], extend=LEASE)
     with pytest.raises(LeaseLost):
         await dynamodb.store.save_summary(old, Summary("t" * LARGE, 9))
     ended = await dynamodb.store.commit(new, mine, nonce=nonce())

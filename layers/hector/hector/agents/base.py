@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hector.model import Message, Role, Session, StopReason, TurnPolicy, Usage
 
@@ -51,23 +51,20 @@ class Turn:
         return (*self.history, self.message, Message.of(Role.AGENT, self.so_far), _GO_ON)
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """The next piece of the answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """A note about what is going on, and the fraction (0 to 1) that is done, if that is known."""
 
     note: str
     fraction: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Truncated:
+class Truncated(NamedTuple):
     """The answer ends here, though it is not complete; `reason` says why, and becomes the task's `stop_reason`."""
 
     reason: StopReason

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -303,7 +302,7 @@ class Beside(RuleBasedStateMachine):
     @rule(session=PICK)
     def stranger(self, session: int) -> None:
         id_ = self._session(session).id
-        for principal in (Principal("stranger", "tenant"), replace(self._owner, tenant="")):
+        for principal in (Principal("stranger", "tenant"), self._owner._replace(tenant="")):
             for call in (
                 lambda store, who=principal: store.read_session(who, id_),
                 lambda store, who=principal: store.read_history(who, id_, limit=3),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -308,7 +307,7 @@ async def test_a_task_that_nobody_submitted_has_no_line(bench: Bench) -> None:
 async def test_lines_are_their_owners(bench: Bench) -> None:
     session = await bench.session()
     task = await lined_up(bench, session)
-    for stranger in (Principal("stranger", "tenant"), replace(bench.principal, tenant="elsewhere")):
+    for stranger in (Principal("stranger", "tenant"), bench.principal._replace(tenant="elsewhere")):
         with pytest.raises(NotFound):
             await bench.store.line_up(stranger, task.id, most=MOST)
         with pytest.raises(NotFound):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -63,7 +62,7 @@ async def test_ten_at_once_make_one_session(bench: Bench) -> None:
 
 async def test_everybody_has_keys_of_their_own(bench: Bench) -> None:
     mine = await bench.store.create_session(new(bench), idempotency=KEY)
-    for owner in (Principal("stranger"), replace(bench.principal, tenant="other")):
+    for owner in (Principal("stranger"), bench.principal._replace(tenant="other")):
         theirs = await bench.store.create_session(new(bench, owner=owner), idempotency=Idempotency("key", "other"))
         assert (theirs.id != mine.id, theirs.principal) == (True, owner)
 

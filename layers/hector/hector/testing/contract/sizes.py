@@ -82,8 +82,8 @@ async def test_two_submits_of_one_large_task_leave_the_first(bench: Bench) -> No
 async def test_events_of_a_megabyte(bench: Bench, after: int) -> None:
     lease = await bench.claimed(await bench.session())
     events = pieces(1, 5)
-    events[1] = replace(events[1], text="x" * MEGABYTE)
-    events[3] = replace(events[3], text="ö" * (MEGABYTE // 2))
+    events[1] = events[1]._replace(text="x" * MEGABYTE)
+    events[3] = events[3]._replace(text="ö" * (MEGABYTE // 2))
     lease = await bench.store.append_events(lease, events[:3], extend=LEASE)
     for _ in range(2):
         lease = await bench.store.append_events(lease, events[3:], extend=LEASE)
@@ -95,7 +95,7 @@ async def test_events_of_a_megabyte(bench: Bench, after: int) -> None:
 
 async def test_a_batch_of_several_megabytes(bench: Bench) -> None:
     lease = await bench.claimed(await bench.session())
-    events = [replace(event, text=f"{event.number} " * 20_000) for event in pieces(1, 40)]
+    events = [event._replace(text=f"{event.number} " * 20_000) for event in pieces(1, 40)]
     await bench.store.append_events(lease, events, extend=LEASE)
     for after in (0, 1, 7, 39):
         page = await bench.store.read_events(bench.principal, lease.task_id, after=after)
