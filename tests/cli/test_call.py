@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -82,6 +84,34 @@ def test_a_server_that_is_not_there_is_exit_code_3() -> None:
     done = hector("call", "my_agent", "hello", HECTOR_SERVER="http://127.0.0.1:9")
     assert done.returncode == 3
     assert done.stderr.startswith("hector: The server at http://127.0.0.1:9 cannot be reached: ")
+
+
+class Guarded(BaseHTTPRequestHandler):
+    """An API of which a gateway asks for a token, and says so as a gateway does."""
+
+    def do_GET(self) -> None:
+        known = self.headers["Authorization"] == "Bearer good.token"
+        body: dict[str, object] = {"items": []} if known else {"detail": "Send a valid bearer token."}
+        self.send_response(200 if known else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_gets_the_token_that_the_environment_holds() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as guarded:
+        threading.Thread(target=guarded.serve_forever, daemon=True).start()
+        at = ["list", "--json", "--server", f"http://127.0.0.1:{guarded.server_port}"]
+        assert hector(*at, HECTOR_TOKEN="good.token\n").returncode == 0
+        for token in ("", "bad"):
+            refused = hector(*at, HECTOR_TOKEN=token)
+            assert refused.returncode == 1
+            assert "Send a valid bearer token. This command sends the bearer token that" in refused.stderr
+        unusable = hector(*at, HECTOR_TOKEN="bäd")
+        assert (unusable.returncode, "HECTOR_TOKEN has characters" in unusable.stderr) == (2, True)
+        guarded.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,8 @@ def _given(query: dict[str, Any]) -> dict[str, Any]:
 
 def _refusal(response: httpx.Response) -> NotFound | Refused:
     detail = _detail(response)
+    if response.status_code == 401:
+        detail += " This command sends the bearer token that the environment variable HECTOR_TOKEN holds."
     return NotFound(detail) if response.status_code == 404 else Refused(detail)
 
 

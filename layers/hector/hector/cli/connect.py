@@ -14,6 +14,8 @@ from hector.cli.client import Client
 from hector.errors import ConfigError
 
 SERVER_VARIABLE = "HECTOR_SERVER"
+TOKEN_VARIABLE = "HECTOR_TOKEN"
+"""A bearer token for the server. No option: what a command line holds, every user of the machine can read."""
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 """In seconds; servers break a long silence with heartbeats every 10 s."""
 
@@ -40,6 +42,14 @@ class Place:
             raise ConfigError(f"{name}: {address!r} is not an address such as http://localhost:8080.")
         return address.rstrip("/")
 
+    @staticmethod
+    def headers() -> dict[str, str]:
+        """What goes to a server with every request. Raises ConfigError."""
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigError(f"{TOKEN_VARIABLE} has characters that no token can have.")
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
 
 @asynccontextmanager
 async def connect(place: Place, *, lasting: str | None = None) -> AsyncIterator[Client]:
@@ -49,7 +59,7 @@ async def connect(place: Place, *, lasting: str | None = None) -> AsyncIterator[
     """
     address = place.server_address()
     if address is not None:
-        async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT, headers=place.headers()) as http:
             yield Client(http, f"The server at {address}", lasting=True)
         return
     from hector.cli.inprocess import InProcess

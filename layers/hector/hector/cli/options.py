@@ -16,7 +16,10 @@ T = TypeVar("T")
 Config = Annotated[str | None, typer.Option("--config", help="The configuration; ./hector.yaml if absent.")]
 Server = Annotated[
     str | None,
-    typer.Option("--server", help="A running server's address, also by HECTOR_SERVER; in this process if absent."),
+    typer.Option(
+        "--server",
+        help="A running server's address, also by HECTOR_SERVER (its token by HECTOR_TOKEN), else in this process.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, as the HTTP API has it.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")]
