@@ -30,9 +30,10 @@ PROMISES = {
     "7 foreign is not found": ("foreign",),
     "8 cancels only if asked": ("cancel",),
     "9 the session goes on": ("history", "stuck"),
+    "10 bad requests write nothing": ("blunder",),
     "errors that nobody expects": ("error",),
 }
-"""What is counted for each; 10, about requests, is the web tests' business."""
+"""What is counted for each."""
 SETTLE_SECONDS = 60
 CANCEL_MS = 3_000
 """The promise is a second; the rest is for a machine that is busy with all this."""
@@ -173,10 +174,17 @@ def _check_journal(noted: list[Entry], tasks: dict[str, Task], logs: dict[str, l
                     found.wrong("history", str(entry))
             case "read" if entry["task"] in tasks:
                 _check_reader(entry, tasks[entry["task"]], frames.get(entry["task"], []), found)
+            case "blunder accepted":
+                found.wrong("blunder", str(entry))
+            case "blunder refused" if not entry["field"]:
+                found.wrong("blunder", f"no field is named: {entry}")
             case "expired seen" | "foreign seen":
                 found.wrong(entry["what"].partition(" ")[0], str(entry))
             case "error":
                 found.wrong("error", entry["trace"])
+    for task in tasks.values():
+        if task.input.text.endswith("-blunder"):
+            found.wrong("blunder", f"task {task.id} of a request that could not be right is there")
     for key, ids in by_key.items():
         if len(ids) > 1:
             found.wrong("key", f"key {key} stands for {ids}")

@@ -19,4 +19,5 @@ def test_no_promise_is_broken_when_workers_are_killed(backend: str, fresh_store_
     assert killed == SHORT.kills
     assert found.counts["accepted"] > 5
     assert found.counts["model"] > 5
+    assert found.counts["blunder refused"] > 0
     assert not found.violations, "\n".join(found.examples)

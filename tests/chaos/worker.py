@@ -16,7 +16,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from hector.errors import HectorError, NotFound, SessionBusy, StoreUnavailable, TaskNotCancelable
+from hector.errors import HectorError, InvalidRequest, NotFound, SessionBusy, StoreUnavailable, TaskNotCancelable
 from hector.model import Message, Role, Task, TurnPolicy
 from hector.stores.base import Idempotency, system_clock
 from hector.turns import Asked
@@ -34,13 +34,15 @@ class Worker:
         self._name = name
         self._sessions = sessions
         self._count = 0
+        self._accepted: dict[str, Any] | None = None
+        """The last message that was accepted with a key."""
         self._unanswered = _unanswered(journal, name)
 
     async def run(self) -> None:
         await self._services.store.set_up()
         self._journal.note("begun", name=self._name)
         loop = asyncio.get_running_loop()
-        jobs = [self._client] * CLIENTS + [self._passer_by, self._canceler, self._visitor]
+        jobs = [self._client] * CLIENTS + [self._passer_by, self._canceler, self._visitor, self._blunderer]
         running = [asyncio.create_task(self._for_ever(job)) for job in jobs]
         stopped = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopped.set)
@@ -96,6 +98,8 @@ class Worker:
             self._journal.note("refused", said=message["said"])
             return None
         self._journal.note("accepted", said=message["said"], key=key, task=task.id, session=message["session"])
+        if key:
+            self._accepted = message
         return task
 
     async def _read(self, task: Task) -> None:
@@ -185,6 +189,28 @@ class Worker:
                 self._services.follow.task(OWNER, turn.id),
                 self._services.turns.start(OWNER, session.id, Message.of(Role.USER, "too late")),
             )
+
+    async def _blunderer(self) -> None:
+        """Requests that cannot be right: each is refused with the name of what is wrong, and leaves nothing."""
+        await asyncio.sleep(random.uniform(0, 1))
+        turns, session_id = self._services.turns, random.choice(self._sessions)
+        blunder = Message.of(Role.USER, f"{self._name}-blunder")
+        calls = [
+            turns.start(OWNER, session_id, blunder, agent_id="somebody_else"),
+            turns.create_session(OWNER, AGENT, ttl=10**15),
+        ]
+        if self._accepted is not None:
+            key = Idempotency(self._accepted["key"], "another body")
+            calls.append(turns.start(OWNER, self._accepted["session"], blunder, asked=Asked(key, TurnPolicy.ENQUEUE)))
+        for call in calls:
+            try:
+                await call
+            except (SessionBusy, StoreUnavailable):
+                continue  # it was not looked at
+            except InvalidRequest as error:
+                self._journal.note("blunder refused", field=error.field)
+            else:
+                self._journal.note("blunder accepted", call=getattr(call, "__qualname__", ""))
 
     async def _not_found(self, what: str, *calls: Coroutine[Any, Any, Any]) -> None:
         for call in calls:
