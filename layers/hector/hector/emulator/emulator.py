@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hector.emulator.gateway import Gateway
-from hector.emulator.http import HttpConnection, Request
+from hector.emulator.http import HttpConnection, Request, serve
 from hector.emulator.instance import Instance
 from hector.emulator.invocation import Invocation
 from hector.emulator.limits import Limits
@@ -166,14 +166,7 @@ class Emulator:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        connection = HttpConnection(reader, writer)
-        try:
-            while (request := await connection.next_request()) is not None:
-                await self._answer(request, connection)
-        except (ConnectionError, asyncio.CancelledError):
-            connection.abort()  # the client has gone, its answer was cut, or the emulator stops
-        finally:
-            connection.close()
+        await serve(HttpConnection(reader, writer), self._answer)
 
     async def _answer(self, request: Request, connection: HttpConnection) -> None:
         for service in (self._service, self._sqs):

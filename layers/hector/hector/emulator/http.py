@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -124,3 +124,14 @@ class HttpConnection:
     async def _write(self, event: h11.Event) -> None:
         self._writer.write(self._h11.send(event) or b"")
         await self._writer.drain()
+
+
+async def serve(connection: HttpConnection, answer: Callable[[Request, HttpConnection], Awaitable[None]]) -> None:
+    """Answers one request after another, until the client goes, or this task is canceled, which cuts an answer."""
+    try:
+        while (request := await connection.next_request()) is not None:
+            await answer(request, connection)
+    except (ConnectionError, asyncio.CancelledError):
+        connection.abort()
+    finally:
+        connection.close()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hector.emulator.http import HttpConnection, Request
+from hector.emulator.http import HttpConnection, Request, serve
 from hector.emulator.invocation import TOO_LARGE, AnswerTooLarge, Invocation
 from hector.emulator.model import REGION, Function
 
@@ -149,14 +149,8 @@ class Instance:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        connection = HttpConnection(reader, writer)
-        try:
-            while (request := await connection.next_request()) is not None:
-                await self._answer(request, connection)
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # the process has gone, which _watch notices, or the emulator stops
-        finally:
-            connection.close()
+        # Where the process has gone, _watch notices.
+        await serve(HttpConnection(reader, writer), self._answer)
 
     async def _answer(self, request: Request, connection: HttpConnection) -> None:
         """The Runtime API ("Using the Lambda runtime API for custom runtimes")."""
