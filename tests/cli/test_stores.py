@@ -112,7 +112,7 @@ def test_progress_is_shown_on_a_terminal(fresh_store_url: FreshURL) -> None:
         (["copy", "dynamodb://table", "memory://"], "TO: a memory store is gone with its process"),
         (["copy", "dynamodb://table", "dynamodb://table"], "FROM and TO are the same store"),
         (["copy", "table", "dynamodb://table"], "FROM: 'table' is not a store URL"),
-        (["check", "dynamo://table"], "STORE: unknown backend 'dynamo'; did you mean 'dynamodb'?"),
+        (["check", "dynamo://table"], "STORE: unknown store 'dynamo'; did you mean 'dynamodb'?"),
         (["init", "dynamodb://table", "--config", "x.yaml"], "STORE and --config exclude each other"),
     ],
 )

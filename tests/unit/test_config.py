@@ -214,7 +214,7 @@ def test_the_store_can_be_set_by_its_url(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("mongodb://x", "HECTOR_STORE='mongodb://x': unknown backend 'mongodb'; valid: memory, dynamodb"),
+        ("mongodb://x", "HECTOR_STORE='mongodb://x': unknown store 'mongodb'; valid: memory, dynamodb"),
         ("hector", "HECTOR_STORE='hector': 'hector' is not a store URL"),
         ("dynamodb://t?regoin=x", "unknown key 'regoin'; did you mean 'region'?"),
         ("dynamodb://", "table: this key is missing"),

@@ -244,6 +244,11 @@ def _from_url(value: Any) -> Any:
         )
     if url.scheme in _BACKENDS:
         return {"backend": _BACKENDS[url.scheme], "url": value}
+    if url.scheme not in ("memory", "dynamodb"):
+        hint = nearest(url.scheme, ["memory", "dynamodb", *_BACKENDS])
+        raise PydanticCustomError(
+            "store_url", "unknown store {scheme}; {hint}", {"scheme": repr(url.scheme), "hint": hint}
+        )
     table = {"table": url.netloc} if url.netloc else {}
     return {"backend": url.scheme, **table, **dict(parse_qsl(url.query))}
 
