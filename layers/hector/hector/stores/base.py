@@ -290,7 +290,8 @@ class Store(Protocol):
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
         """Mark the open turn for cancelling; a task that waits is CANCELED at once.
 
-        Raises NotFound, TaskNotCancelable.
+        One that waits again, and has a log, stays as it is: `leave_line` ends it with what it said. Raises NotFound,
+        TaskNotCancelable.
         """
 
     async def read_summary(self, principal: Principal, session_id: str) -> Summary | None:

@@ -256,6 +256,8 @@ class MemoryStore:
         if record.open_task == task_id:
             record.cancel_requested = task_id
             return working(task)
+        if record.logs.get(task_id):
+            return task
         return await self.leave_line(principal, task_id, Outcome(TaskState.CANCELED, 0), nonce="")
 
     async def read_summary(self, principal: Principal, session_id: str) -> Summary | None:

@@ -33,6 +33,7 @@ from hector.model import (
     new_task_id,
 )
 from hector.stores.base import Idempotency, Lease, Outcome, Page, StagedTurn, Store
+from hector.stores.log import ended_early
 from hector.stores.memory import MemoryStore
 from hector.testing.bench import MakeStore, pieces, said
 from hector.testing.clock import ManualClock
@@ -176,6 +177,19 @@ class Beside(RuleBasedStateMachine):
             self.commit(before, state, False)
             self.release(before)
 
+    @rule(session=PICK, said_already=st.integers(0, 3), commits_late=st.booleans())
+    def handed_over(self, session: int, said_already: int, commits_late: bool) -> None:
+        before = len(self._leases)
+        self.submit(session, None, "body")
+        if not self._tasks or self._tasks[-1].session_id != self._session(session).id:
+            return
+        self._claim(self._tasks[-1], 15_000, True, self._nonce())
+        if len(self._leases) > before:
+            self.append(before, said_already, False)
+            self.release(before, True)
+            if commits_late:
+                self.commit(before, TaskState.COMPLETED, False)
+
     @precondition(lambda self: self._tasks)
     @rule(task=PICK, most=st.sampled_from([0, 1, 3]), interrupt=st.booleans())
     def line_up(self, task: int, most: int, interrupt: bool) -> None:
@@ -191,9 +205,9 @@ class Beside(RuleBasedStateMachine):
     @rule(task=PICK)
     def leave_line(self, task: int) -> None:
         chosen, nonce = self._task(task), self._nonce()
-        if self._has_said(chosen.id):
+        if chosen.id in self._committed:
             return
-        outcome = Outcome(TaskState.FAILED, 0, error=TaskError("wait_timeout", "too long"))
+        outcome = ended_early(TaskState.FAILED, self._log(chosen.id), TaskError("wait_timeout", "too long"))
         self._write(lambda store: store.leave_line(self._owner, chosen.id, outcome, nonce=nonce))
         self._compare_task(chosen.id)
 
@@ -201,8 +215,6 @@ class Beside(RuleBasedStateMachine):
     @rule(task=PICK)
     def cancel(self, task: int) -> None:
         chosen = self._task(task)
-        if self._has_said(chosen.id) and not self._is_open(chosen.id):
-            return
         self._write(lambda store: store.request_cancel(self._owner, chosen.id))
         self._compare_task(chosen.id)
 
@@ -336,8 +348,9 @@ class Beside(RuleBasedStateMachine):
 
     def _claim(self, task: Task, lease: int, takeover: bool, nonce: str) -> None:
         taken: list[Lease] = []
-        if self._log(task.id) and not self._is_open(task.id) and task.id not in self._committed:
-            return  # who has said something commits, or is taken over
+        gave_back = self._log(task.id) and not self._is_open(task.id) and task.id not in self._committed
+        if gave_back and not self._waits(task.id):
+            return  # who has said something commits, is taken over, or waits again
 
         async def call(store: Store) -> Any:
             got = await store.claim(
@@ -403,6 +416,9 @@ class Beside(RuleBasedStateMachine):
 
     def _is_open(self, task_id: str) -> bool:
         return any(record.open_task == task_id for record in self._reference.records.values())
+
+    def _waits(self, task_id: str) -> bool:
+        return any(task_id in record.waiting for record in self._reference.records.values())
 
     def _alive(self, session_id: str) -> bool:
         record = self._reference.records.get(session_id)

@@ -57,13 +57,16 @@ class Line(Tasks):
         nonce = secrets.token_hex(8)
         while True:
             hot = await self._hot_of_task(principal, task_id)
-            task = await self._task(task_id)
+            row = await self._task_row(task_id)
+            [task] = await self._tasks([row])
             if task.state.terminal:
                 raise TaskNotCancelable(f"Task {task_id!r} is already {task.state}.")
             if items.open_task_id(hot) == task_id:
                 if await self._mark(task_id):
                     return working(task)
-            elif canceled := await self._end_unbegun(task_id, Outcome(TaskState.CANCELED, 0), nonce):
+            elif "fence" in row and await self._events(task_id, 0, 1):  # without a fence, no worker gave it back
+                return task
+            elif canceled := await self._end_unbegun(task_id, Outcome(TaskState.CANCELED, 0), nonce, as_in=row):
                 await self._take_out_of_line(hot, task_id)
                 return canceled
 
@@ -100,8 +103,10 @@ class Line(Tasks):
             if len(waiting) >= max(most, 1):
                 raise SessionBusy(waiting[0]) if most == 0 else LineFull(waiting[0], most)
 
-    async def _end_unbegun(self, task_id: str, outcome: Outcome, nonce: str) -> Task | None:
-        """The task, ended; None if somebody has ended it before, or has begun with it.
+    async def _end_unbegun(
+        self, task_id: str, outcome: Outcome, nonce: str, *, as_in: Row | None = None
+    ) -> Task | None:
+        """The task, ended; None if somebody has ended it before, or has begun with it (since `as_in` was read).
 
         The one write that is a transaction: of a turn that has begun, events may have been told already. What it does
         to the hot record is nothing.
@@ -113,12 +118,12 @@ class Line(Tasks):
             values, parts = overflow.moved_out(key, values, nonce, far)
             if parts:
                 await self._table.put_many(parts)
-        ending = Update(
-            key,
-            "SET " + ", ".join(f"{name} = :{name}" for name in values),
-            "task_state = :submitted",
-            values | {"submitted": TaskState.SUBMITTED.value},
-        )
+        condition, seen = "task_state = :submitted", {"submitted": TaskState.SUBMITTED.value}
+        if as_in is not None and "fence" in as_in:
+            condition, seen = f"{condition} AND fence = :fence", seen | {"fence": as_in["fence"]}
+        elif as_in is not None:
+            condition += " AND attribute_not_exists(fence)"
+        ending = Update(key, "SET " + ", ".join(f"{name} = :{name}" for name in values), condition, values | seen)
         unbegun = Update(
             items.hot_key(session_id_of(task_id) or ""),
             "REMOVE unbegun",

@@ -157,6 +157,8 @@ class Turns(Sessions):
         now = self._now()
         also, values = "", dict[str, Any]()
         if next_in_line:
+            # The task itself refuses what this worker still has on its way: commits do not look at the hot record.
+            await self._fence_off(lease.task_id, lease.fence + 1)
             also, values = _WAITS_AGAIN, {"entries": [items.suffix_of(lease.task_id)], "none": []}
         else:
             turn = self._ended.pop(lease.task_id, 0) or await self._turn_of(lease.task_id)

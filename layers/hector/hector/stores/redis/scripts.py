@@ -18,7 +18,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "erase": ("tasks", "staged"),
     "events": ("task", "log", "wake"),
     "history": ("turns",),
-    "leave": ("task", "wake"),
+    "leave": ("task", "log", "wake"),
     "line_up": ("task",),
     "release": ("task", "log", "wake"),
     "stage": ("task", "log", "tasks", "turns"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from hector.errors import TaskNotCancelable
 from hector.model import Principal, Session, Task, TaskState, working
@@ -13,6 +13,7 @@ from hector.stores.record import Hot
 from hector.stores.sql.rows import task_of
 from hector.stores.sql.sessions import Sessions, save
 from hector.stores.sql.statements import end_task, task_row
+from hector.stores.sql.tables import events
 
 
 class Line(Sessions):
@@ -44,6 +45,9 @@ class Line(Sessions):
             if task.state.terminal and row.nonce != nonce:
                 raise TaskNotCancelable(f"Task {task_id!r} is already {task.state}.")
             if hot.open_task != task_id:
+                log = select(events.c.last).where(events.c.session_id == task.session_id, events.c.task_id == task_id)
+                if connection.execute(log.limit(1)).first():
+                    return task
                 return self._leave(connection, hot, task, Outcome(TaskState.CANCELED, 0), nonce)
             hot.cancel_requested = task_id
             save(connection, hot)

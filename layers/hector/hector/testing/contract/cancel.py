@@ -6,7 +6,7 @@ import pytest
 
 from hector.errors import TaskNotCancelable
 from hector.model import TaskState
-from hector.testing.bench import DONE, LEASE, Bench, nonce
+from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
 
 async def test_a_waiting_task_is_canceled_at_once(bench: Bench) -> None:
@@ -72,3 +72,23 @@ async def test_cancelling_a_waiting_task_leaves_the_open_one_alone(bench: Bench)
     await bench.store.request_cancel(bench.principal, waiting.id)
     assert (await bench.store.append_events(lease, [], extend=LEASE)).cancel_requested
     assert (await bench.store.read_task(bench.principal, waiting.id)).state is TaskState.CANCELED
+
+
+async def test_what_has_said_something_and_waits_again_stays(bench: Bench) -> None:
+    """Its end is more than this call knows: `leave_line` brings it."""
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    await bench.store.append_events(lease, pieces(1, 2), extend=LEASE)
+    await bench.store.release(lease, next_in_line=True)
+    for _ in range(2):
+        task = await bench.store.request_cancel(bench.principal, lease.task_id)
+        assert task.state is TaskState.SUBMITTED
+    assert (await bench.store.read_session(bench.principal, session.id)).waiting == (lease.task_id,)
+
+
+async def test_what_has_said_nothing_and_waits_again_is_canceled_at_once(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    await bench.store.release(lease, next_in_line=True)
+    assert (await bench.store.request_cancel(bench.principal, lease.task_id)).state is TaskState.CANCELED
+    assert (await bench.store.read_session(bench.principal, session.id)).waiting == ()

@@ -108,7 +108,11 @@ async def test_a_turn_for_somebody_else_to_go_on_with_waits_before_all_others(be
     assert busy.value.task_id == lease.task_id
     with pytest.raises(LeaseLost):
         await bench.store.append_events(lease, pieces(3, 3), extend=LEASE)
+    with pytest.raises(LeaseLost):
+        await bench.store.commit(lease, DONE, nonce=nonce())
     following = await bench.claim(task)
+    with pytest.raises(LeaseLost):
+        await bench.store.commit(lease, DONE, nonce=nonce())
     assert following.session.waiting == (behind.id,)
     await bench.store.append_events(following, pieces(3, 3), extend=LEASE)
     assert (await bench.ended(following)).turn == 1

@@ -1,4 +1,5 @@
--- owner, suffix, nonce, '1' to cancel, the outcome's fields and values. To cancel is to mark an open turn, or to leave.
+-- owner, suffix, nonce, '1' to cancel, the outcome's fields and values. To cancel is to mark an open turn, or to leave;
+-- what has said something, and waits again, stays.
 local hot, suffix, nonce, cancel = read_hot(), ARGV[3], ARGV[4], ARGV[5] == '1'
 local task = task_key(suffix)
 local state = mine(hot, ARGV[2]) and redis.call('HGET', task, 'state')
@@ -9,7 +10,7 @@ if hot.open == suffix then
     hot.cancel = suffix
     save(hot, 'cancel')
   end
-else
+elseif not (cancel and last_number(log_key(suffix)) > 0) then
   if not terminal(state) then redis.call('HSET', task, 'nonce', nonce, unpack(ARGV, 6)) end
   leave_line(hot, suffix)
   wake(suffix)
