@@ -114,6 +114,52 @@ async def test_a_handed_over_turn_that_is_canceled_keeps_what_it_said() -> None:
     assert (await services.store.read_session(ALICE, session_id)).waiting == ()
 
 
+async def test_a_cancel_that_meets_a_hand_over_ends_the_turn_with_what_it_said() -> None:
+    class Meeting(MemoryStore):
+        """Hands the turn over between a cancel's look at it and its mark."""
+
+        meets = False
+
+        async def request_cancel(self, *arguments: Any) -> Task:
+            if self.meets:
+                self.meets = False
+                await asyncio.sleep(SOON * 2)
+            return await super().request_cancel(*arguments)
+
+    store = Meeting()
+    services = process(store, Queue(), halves, hands_over=True)
+    session_id = await new_session(services)
+    task = await posted(services, session_id, "tell me", Asked(seconds_left=SOON))
+    store.meets = True
+    canceled = await services.turns.cancel(ALICE, task.id)
+    assert canceled.state is TaskState.CANCELED
+    assert canceled.output is not None
+    assert canceled.output.text == "The first half, "
+    events = await events_of(elsewhere(services), task)
+    assert [event.number for event in events] == list(range(1, canceled.last_event + 2))
+    assert await events_of(elsewhere(services), task, after=1) == events[1:]
+    assert (await store.read_session(ALICE, session_id)).waiting == ()
+
+
+async def test_a_hand_over_whose_answer_was_lost_ends_nothing() -> None:
+    class Lost(MemoryStore):
+        lost = False
+
+        async def release(self, lease: Any, **options: Any) -> None:
+            await super().release(lease, **options)
+            if options and not self.lost:
+                self.lost = queue.broken = True
+                raise StoreUnavailable("the answer was lost")
+
+    store, queue = Lost(), Queue()
+    services = process(store, queue, halves, hands_over=True)
+    task = await handed_over(services, await new_session(services))
+    assert store.lost
+    queue.broken = False
+    await work(services, queue.take())
+    assert_whole(await events_of(services, task), "The first half, and the second.")
+
+
 async def test_a_message_that_interrupts_in_the_moment_of_a_hand_over_cancels_the_turn() -> None:
     class Interrupted(MemoryStore):
         interrupting: asyncio.Task[Task] | None = None

@@ -343,6 +343,41 @@ async def test_without_a_queue_or_leave_a_turn_fails_at_its_process_end(hands_ov
     assert "on_deadline" in ended.error.message
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_reader_of_a_first_beginning_is_told_to_forget_it(ends: bool) -> None:
+    """What it saw was never stored: of the turn that begins once more it gets everything."""
+    calls: list[str] = []
+
+    async def answer(turn: Turn) -> AsyncIterator[str]:
+        calls.append("")
+        letter = "AB"[len(calls) - 1]
+        for number in range(3 if letter == "A" or not ends else 1):
+            yield f"{letter}{number} "
+        if letter == "A":
+            await asyncio.sleep(60)
+
+    clock = ManualClock()
+    store, queue = MemoryStore(clock), Queue()
+    dead, alive = (process(store, queue, answer, clock) for _ in range(2))
+    task = await posted(dead, await new_session(dead), "hello", Asked())
+    log = dead.follow._live.get(task.id)
+    assert log is not None
+    await wait_until(lambda: len(log.events) == 3)
+    die(dead)
+    assert not (await store.read_events(ALICE, task.id, after=0)).events, "it dies before its first flush"
+    clock.advance(seconds=LEASE / 1000)
+    before = asyncio.create_task(events_of(elsewhere(alive), task, after=3))
+    await wait_until(lambda: bool(queue.sent))
+    await work(alive, queue.take())
+    after = asyncio.create_task(events_of(elsewhere(alive), await store.read_task(ALICE, task.id), after=3))
+    whole = await events_of(alive, task)
+    for reader in (before, after):
+        reset, *events = await asyncio.wait_for(reader, 5)
+        assert (reset.kind, reset.number) == (EventKind.RESET, 0)
+        assert events == whole
+    assert "".join(event.text for event in whole if event.kind is EventKind.MESSAGE) == ("B0 " if ends else "B0 B1 B2 ")
+
+
 async def events_of_until_cut(services: Services, task: Task) -> list[Any]:
     """What a follower in the producer's process gets until the producer lets go of the task."""
     log = services.follow._live.get(task.id)

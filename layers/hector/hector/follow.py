@@ -14,6 +14,7 @@ from hector.stores.base import Store
 
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.3
+_NOTHING = Event(0, EventKind.RESET)
 _WAIT: Millis = 1_000
 """For so long a store that can be told of new events waits for them; that it has, shows in the time that it took."""
 
@@ -43,20 +44,31 @@ class Follow:
         ends as canceled, and one that is taken back, since it could not be begun, as failed.
         """
         cursor = after
+        # Of a turn that was begun once more, nothing is left that a reader of its first beginning may have seen.
+        unsure = after > 0 and self._recovery.begins_again
         log = self._live.get(task.id)
         if log is not None:
             while batch := await log.after(cursor):
+                if unsure and self._recovery.begun_again(log.events[0]):
+                    batch, unsure = [_NOTHING], False
                 yield batch
-                cursor = batch[-1].number
+                cursor, unsure = batch[-1].number, False
             task = log.task or task
         try:
             loop, delay = asyncio.get_running_loop(), _FIRST_POLL_SECONDS
-            while not task.state.terminal or cursor < task.last_event:
+            while True:
+                if task.state.terminal and cursor >= task.last_event:
+                    if not (unsure and await self._begun_again(principal, task.id)):
+                        break
+                    yield [_NOTHING]
+                    cursor, unsure = 0, False
                 asked = loop.time()
                 page = await self._store.read_events(principal, task.id, after=cursor, wait=_WAIT)
                 if page.events:
-                    yield page.events
-                    cursor = page.events[-1].number
+                    again = unsure and await self._begun_again(principal, task.id)
+                    batch = [_NOTHING] if again else page.events
+                    yield batch
+                    cursor, unsure = batch[-1].number, False
                     delay = _FIRST_POLL_SECONDS
                 elif task.state.terminal:
                     break
@@ -84,6 +96,10 @@ class Follow:
             return await self._store.read_task(principal, task.id)
         except NotFound:
             return await self._gone(principal, task)
+
+    async def _begun_again(self, principal: Principal, task_id: str) -> bool:
+        page = await self._store.read_events(principal, task_id, after=0, limit=1)
+        return bool(page.events) and self._recovery.begun_again(page.events[0])
 
     async def _gone(self, principal: Principal, task: Task) -> Task:
         """The end of a task that is there no more."""

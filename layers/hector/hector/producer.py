@@ -46,6 +46,8 @@ MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
 ABORT_SECONDS = 0.3
 """How long the end of a stopped turn waits for its agent."""
+HAND_OVER_DELAY = 1.0
+"""Seconds until a worker is told of a turn that goes on elsewhere: by then it has been given back."""
 CLEAN_UP_SECONDS = 5.0
 """How long a stopped agent may take to close what it opened."""
 _COURTESY = 16
@@ -319,10 +321,13 @@ class Producer:
         if self._lease.cancel_requested:
             return await self._finish(self._outcome(Stop.CANCELED, None))
         try:
-            await self._insist(lambda: hand_over(self._store, queue, self._lease))
+            # The queue comes first: whatever is lost after that, the worker finds the task, and sees to it.
+            await queue.send(self._lease.task_id, delay=HAND_OVER_DELAY)
         except QueueUnavailable as error:
             logger.error("task %s cannot be handed over: %s", self._lease.task_id, error.message)
             return await self._finish(self._outcome(Stop.DEADLINE, None))
+        # From here on this worker ends nothing: the turn may be another's already, though no answer has come.
+        await self._insist(lambda: self._store.release(self._lease, next_in_line=True))
         return None
 
     async def _finish(self, outcome: Outcome) -> Task:
@@ -353,15 +358,6 @@ class Producer:
                 if self._loop.time() >= give_up_at:
                     raise
                 await asyncio.sleep(CANCEL_POLL_SECONDS)
-
-
-async def hand_over(store: Store, queue: WorkQueue, lease: Lease) -> None:
-    """Let another worker go on with the turn, whose log says so already: nobody else's turn comes until then.
-
-    The queue comes first. Whatever is lost after that, the worker finds the task, and ends it if it cannot go on.
-    """
-    await queue.send(lease.task_id, delay=1)
-    await store.release(lease, next_in_line=True)
 
 
 async def _abort(answering: asyncio.Task[None]) -> BaseException | None:

@@ -13,7 +13,7 @@ import secrets
 from hector import telemetry
 from hector.errors import LeaseLost, LostTurn, NotFound, QueueUnavailable, SessionBusy, TaskClosed
 from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, session_id_of
-from hector.producer import LEASE, hand_over
+from hector.producer import HAND_OVER_DELAY, LEASE
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, LogPage, Store
 from hector.stores.log import ended_early, read_log
@@ -22,6 +22,7 @@ from hector.telemetry import Measure
 logger = logging.getLogger(__name__)
 
 WORKER_LOST = "worker_lost"
+_AGAIN = Event(1, EventKind.STATUS, "The worker was lost; another one begins again.", TaskState.SUBMITTED)
 
 
 class Recovery:
@@ -29,6 +30,16 @@ class Recovery:
         self._store = store
         self._now = clock
         self._queue = queue
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether turns may begin once more at all."""
+        return self._queue is not None
+
+    @staticmethod
+    def begun_again(first: Event) -> bool:
+        """Whether a log, by its first event, is that of a turn that was begun once more."""
+        return first == _AGAIN
 
     async def look_after(self, principal: Principal, task: Task, page: LogPage) -> bool:
         """Whether something was done about a task that had not ended, though nobody is at work on it.
@@ -76,6 +87,6 @@ class Recovery:
         await self._store.release(lease)
 
     async def _begin_again(self, lease: Lease, queue: WorkQueue) -> None:
-        note = Event(1, EventKind.STATUS, "The worker was lost; another one begins again.", TaskState.SUBMITTED)
-        lease = await self._store.append_events(lease, [note], extend=LEASE)
-        await hand_over(self._store, queue, lease)
+        lease = await self._store.append_events(lease, [_AGAIN], extend=LEASE)
+        await queue.send(lease.task_id, delay=HAND_OVER_DELAY)
+        await self._store.release(lease, next_in_line=True)

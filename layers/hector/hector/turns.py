@@ -166,14 +166,15 @@ class Turns:
 
         Raises NotFound, TaskNotCancelable.
         """
-        task = await self._store.read_task(principal, task_id)
-        if task.state is TaskState.SUBMITTED and (log := await read_log(self._store, principal, task_id)):
+        while True:
+            task = await self._store.request_cancel(principal, task_id)
+            if task.state is not TaskState.SUBMITTED:
+                return task
             # It was handed over, and ends with what it has said.
-            outcome = ended_early(TaskState.CANCELED, log)
-            left = await self._store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
-            if left.state is TaskState.CANCELED:
-                return left
-        return await self._store.request_cancel(principal, task_id)
+            outcome = ended_early(TaskState.CANCELED, await read_log(self._store, principal, task_id))
+            task = await self._store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
+            if task.state is TaskState.CANCELED:
+                return task
 
     def abandon(self, principal: Principal, task: Task) -> None:
         """A client that asked for this turn has gone: if it was the last, cancel it, where its agent is set so."""
