@@ -18,6 +18,8 @@ from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Idempotency, Store
 from hector.stores.memory import MemoryStore
+from hector.transcript import messages
+from hector.turn_order import ended_turns
 from hector.turns import Asked
 from tests.service.test_faults import die
 from tests.service.test_follow import elsewhere
@@ -61,6 +63,16 @@ async def conversation_of(services: Services, session_id: str) -> list[Task]:
     return await services.store.read_history(ALICE, session_id, limit=100)
 
 
+async def messages_of(services: Services, session_id: str, limit: int, *, newest_first: bool = False) -> list[str]:
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await messages(services.store, ALICE, session_id, newest_first=newest_first, cursor=cursor, limit=limit)
+        found += [said.message.text for said in page.items]
+        if (cursor := page.next_cursor) is None:
+            return found
+
+
 async def test_fifty_messages_at_once_wait_and_run_one_after_the_other(store: Store) -> None:
     open_turns = 0
     shown: dict[str, list[str]] = {}
@@ -90,11 +102,16 @@ async def test_fifty_messages_at_once_wait_and_run_one_after_the_other(store: St
     for place, text in enumerate(said_in_order):
         assert shown[text] == said_in_order[:place], "the model sees the turns before, whole and in order"
     assert (await services.store.read_session(ALICE, session_id)).waiting == ()
+    assert [turn.id async for turn in ended_turns(store, ALICE, session_id)] == [turn.id for turn in history]
+    conversation = [text for said in said_in_order for text in (said, f"answer to {said}")]
+    for limit in (7, 100):
+        assert await messages_of(services, session_id, limit) == conversation
+        assert await messages_of(services, session_id, limit, newest_first=True) == conversation[::-1]
 
 
 async def test_fifty_interrupting_messages_at_once_lose_none_and_answer_the_last(store: Store) -> None:
     gate = Gate()
-    services = with_agent(store, gate.answer, max_waiting=50)
+    services = with_agent(store, gate.answer, max_waiting=2)
     session_id = await new_session(services)
     first = await services.turns.start(ALICE, session_id, said("first"))
     posts = [services.turns.start(ALICE, session_id, said(f"m{number}"), asked=INTERRUPT) for number in range(50)]

@@ -9,22 +9,11 @@ from typing import Any
 from hector.errors import InvalidRequest
 from hector.model import Event, EventKind, Millis, Principal, Session, Task, copied_task_id, session_id_of
 from hector.stores.base import Idempotency, StagedTurn, Store
+from hector.turn_order import ended_turns
 from hector.turns import Turns
 
 PAGE = 20
 """Turns that are held in memory at once."""
-
-
-async def ended_turns(store: Store, principal: Principal, session_id: str) -> AsyncIterator[Task]:
-    """The turns of a session that have ended, oldest first. Raises NotFound."""
-    cursor = None
-    while True:
-        page = await store.list_tasks(principal, session_id, oldest_first=True, cursor=cursor, limit=PAGE)
-        for task in page.items:
-            if task.turn:
-                yield task
-        if (cursor := page.next_cursor) is None:
-            return
 
 
 async def fork(

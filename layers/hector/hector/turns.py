@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hector.agents.base import ServedAgent
 from hector.claims import Claims, Queueing
 from hector.concurrency import side_by_side
+from hector.config.settings import LONGEST_LINE
 from hector.errors import HectorError, InvalidRequest, NotFound, Stopping
 from hector.history import NOTHING_KNOWN, History, Known
 from hector.line import Lines, send
@@ -227,9 +228,10 @@ class Turns:
             raise Stopping("This server is being stopped. Send the message again, to another one or in a moment.")
         served = self.agent(session.agent_id)
         policy = asked.policy or served.policy
-        queueing = Queueing(
-            most=0 if policy is TurnPolicy.REJECT else served.max_waiting, interrupt=policy is TurnPolicy.INTERRUPT
-        )
+        interrupts = policy is TurnPolicy.INTERRUPT
+        # What a message interrupts waits for nothing but its end, and takes no place from it.
+        most = LONGEST_LINE if interrupts else served.max_waiting
+        queueing = Queueing(0 if policy is TurnPolicy.REJECT else most, interrupt=interrupts)
         take = self._claims.in_line if asked.background else self._claims.at_once
         claimed = await take(session, self._new_task(session, message), queueing, asked.idempotency)
         if claimed.waits and asked.background and self._queue is not None:

@@ -49,6 +49,8 @@ Positive = Annotated[Number, Field(gt=0)]
 DEFAULT_TOKENS = 8_000
 LEAST_SUMMARY_TOKENS = 1_000
 LEAST_SUMMARY_MESSAGES = 4
+LONGEST_LINE = 100
+"""Messages that wait in one session at most, whatever its agent allows."""
 Secret = Annotated[SecretStr, BeforeValidator(_header_value)]
 
 
@@ -191,7 +193,7 @@ class Turns(Model):
     """`policy`: what happens to a message that meets a busy session; at most `max_waiting` wait, for `max_wait`."""
 
     policy: Literal["reject", "enqueue", "interrupt"] = "reject"
-    max_waiting: Annotated[Number, Field(ge=1, le=100)] = 10
+    max_waiting: Annotated[Number, Field(ge=1, le=LONGEST_LINE)] = 10
     max_wait: PositiveDuration = 300_000
     timeout: PositiveDuration = 600_000
     on_disconnect: Literal["continue", "cancel"] = "continue"

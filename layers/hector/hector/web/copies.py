@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from hector.copies import create_with, ended_turns, fork
+from hector.copies import create_with, fork
 from hector.dialects.checked import parse_object
 from hector.dialects.native import message_json
 from hector.dialects.portable import end_line, session_line, turn_line
@@ -17,6 +17,7 @@ from hector.errors import InputTooLarge, InvalidRequest
 from hector.model import Principal, Session, Task
 from hector.services import Services
 from hector.transcript import messages
+from hector.turn_order import ended_turns
 from hector.web.context import principal_of
 from hector.web.requests import (
     ForkSession,
