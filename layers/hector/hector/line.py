@@ -177,7 +177,8 @@ class Keeper:
                     self._forget(task.id)
                 continue
             if self._lines.queue is None:
-                await leave_line(self._store, self._session.principal, task.id, served)
+                until_now = "until this function's time was over"
+                await leave_line(self._store, self._session.principal, task.id, until_now)
             else:
                 await send(self._lines.queue, task.id)
             self._forget(task.id)
@@ -219,7 +220,7 @@ class Keeper:
             task = await self._store.read_task(principal, task_id)
             served = self._lines.agent(self._session.agent_id)
             if task.state.terminal or await gave_up(self._store, principal, task, served, self._lines.now()):
-                await leave_line(self._store, principal, task_id, served)
+                await leave_line(self._store, principal, task_id, "for too long")
                 return
         await self._begin(task_id, None)
 

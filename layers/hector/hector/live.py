@@ -12,7 +12,8 @@ class LiveLog:
     """A log while its producer is running here: every event from number 1, then the ended task.
 
     Followers wait for `changed`; the producer never waits for a follower. `askers` are the clients that wait for the
-    turn, having asked for it; more than one, if they have one idempotency key.
+    turn, having asked for it; more than one, if they have one idempotency key. One that asked for it in the background
+    never leaves.
     """
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ class Services:
     def sweep(self) -> Sweep:
         from hector.sweep import Sweep
 
-        return Sweep(self.store, self.recovery, self.turns)
+        return Sweep(self.store, self.recovery, self.turns, self.clock)
 
     @property
     def worker(self) -> Worker | None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import secrets
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
-from hector.errors import HectorError, QueueUnavailable
+from hector.errors import HectorError, NotFound
+from hector.model import Millis, Session, TaskError, TaskState
 from hector.recovery import Recovery
-from hector.stores.base import Store, Unfinished
+from hector.stores.base import Clock, Store, Unfinished
+from hector.stores.log import ended_early, read_log
 from hector.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -17,6 +23,8 @@ logger = logging.getLogger(__name__)
 INTERVAL_SECONDS = 30.0
 SIDE_BY_SIDE = 10
 """Sessions that are looked after at the same time."""
+ORPHANED_AFTER: Millis = 3_600_000
+"""So long a message waits for an agent that is not configured here: another server may have it still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,49 +37,62 @@ class Swept:
 
 
 class Sweep:
-    def __init__(self, store: Store, recovery: Recovery, turns: Turns) -> None:
+    def __init__(self, store: Store, recovery: Recovery, turns: Turns, clock: Clock) -> None:
         self._store = store
         self._recovery = recovery
         self._turns = turns
+        self._now = clock
 
     async def run(self, *, seconds_left: float | None = None) -> Swept:
         """One sweep over all sessions of everybody; several at once do no harm.
 
-        `seconds_left`: how long this process may go on. Raises StoreUnavailable; and QueueUnavailable, after everything
-        that needs no queue is done.
+        `seconds_left`: how long this process may go on; what is left then is for the next sweep. Raises
+        StoreUnavailable; and what went wrong with single sessions, one of it, after all the others are seen to.
         """
+        ends_at = math.inf if seconds_left is None else time.monotonic() + seconds_left
         closed = taken_up = 0
-        away: QueueUnavailable | None = None
+        wrong: Exception | None = None
         cursor = None
-        while True:
+        while time.monotonic() < ends_at:
             page = await self._store.list_unfinished(cursor=cursor)
             for first in range(0, len(page.items), SIDE_BY_SIDE):
                 some = page.items[first : first + SIDE_BY_SIDE]
-                looking = (self._look_after(unfinished, seconds_left) for unfinished in some)
-                for done in await asyncio.gather(*looking, return_exceptions=True):
-                    if isinstance(done, QueueUnavailable):
-                        away = done
-                    elif isinstance(done, BaseException):
-                        raise done
-                    else:
-                        taken_up += done
-                closed += sum(unfinished.lost_task_id is not None for unfinished in some)
+                left = None if seconds_left is None else ends_at - time.monotonic()
+                looking = (self._look_after(unfinished, left) for unfinished in some)
+                for unfinished, done in zip(some, await asyncio.gather(*looking, return_exceptions=True), strict=True):
+                    if isinstance(done, Exception):
+                        logger.error("session %s: %r", unfinished.session.id, done)
+                        wrong = done
+                    elif isinstance(done, Swept):
+                        closed, taken_up = closed + done.closed, taken_up + done.taken_up
             if (cursor := page.next_cursor) is None:
                 break
         swept = Swept(closed, taken_up, await self._store.clean_up())
-        if away is not None:
-            raise away
+        if wrong is not None:
+            raise wrong
         return swept
 
-    async def _look_after(self, unfinished: Unfinished, seconds_left: float | None) -> bool:
-        """Whether the session's line is kept again. Raises StoreUnavailable, QueueUnavailable."""
-        session = unfinished.session
-        if unfinished.lost_task_id is not None:
-            await self._recovery.close(session.principal, unfinished.lost_task_id)
-        if not session.waiting or session.agent_id not in self._turns.agents:
-            return False
-        await self._turns.take_up(session, seconds_left=seconds_left)
-        return True
+    async def _look_after(self, unfinished: Unfinished, seconds_left: float | None) -> Swept:
+        session, lost = unfinished.session, unfinished.lost_task_id
+        if lost is not None:
+            await self._recovery.close(session.principal, lost)
+        taken_up = False
+        if session.waiting and session.agent_id not in self._turns.agents:
+            await self._end_orphans(session)
+        elif session.waiting:
+            taken_up = await self._turns.take_up(session, seconds_left=seconds_left)
+        return Swept(int(lost is not None), int(taken_up))
+
+    async def _end_orphans(self, session: Session) -> None:
+        """End what waits for an agent that no configuration has had for so long that it will not come back."""
+        for task_id in session.waiting:
+            with suppress(NotFound):
+                task = await self._store.read_task(session.principal, task_id)
+                if self._now() >= task.created_at + ORPHANED_AFTER:
+                    message = f"There is no agent {session.agent_id!r} any more."
+                    log = await read_log(self._store, session.principal, task_id)
+                    outcome = ended_early(TaskState.FAILED, log, TaskError("agent_gone", message))
+                    await self._store.leave_line(session.principal, task_id, outcome, nonce=secrets.token_hex(8))
 
     async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
         """A sweep now and then; servers that share a store do not sweep in step."""
@@ -81,6 +102,8 @@ class Sweep:
                 swept = await self.run()
             except HectorError as error:
                 logger.warning("could not sweep: %s", error)
+            except Exception:
+                logger.exception("could not sweep")
             else:
                 if swept != Swept():
                     logger.info("%s", swept)

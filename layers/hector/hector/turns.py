@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -25,6 +26,9 @@ from hector.stores.base import Clock, Idempotency, Lease, Store
 from hector.stores.log import ended_early, read_log
 
 logger = logging.getLogger(__name__)
+
+SEND_AGAIN_SECONDS = 300.0
+"""After so long a sweep sends a task to the queue once more."""
 
 
 class SessionLimits(NamedTuple):
@@ -71,6 +75,7 @@ class Turns:
         self._running = Running(store, live, self._history, queue)
         self._lines = Lines(store, live, self._claims, self._running, self.agent, clock, queue)
         self._queue = queue
+        self._sent: dict[str, float] = {}
         self._canceling: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -178,23 +183,36 @@ class Turns:
                 return task
 
     def abandon(self, principal: Principal, task: Task) -> None:
-        """A client that asked for this turn has gone: if it was the last, cancel it, where its agent is set so."""
+        """A client that asked for this turn has gone: if it was the last, cancel it, where its agent is set so.
+
+        A turn that another process runs or keeps in line has its askers there, and goes on.
+        """
         log = self._live.get(task.id)
-        if log is not None:
-            log.askers -= 1
-            if log.askers > 0:
-                return
+        if log is None:
+            return
+        log.askers -= 1
+        if log.askers > 0:
+            return
         if self.agent(task.agent_id).cancels_on_disconnect:
             canceling = asyncio.create_task(self._cancel(principal, task.id), name=f"abandon {task.id}")
             self._canceling.add(canceling)
             canceling.add_done_callback(self._canceling.discard)
 
-    async def take_up(self, session: Session, *, seconds_left: float | None = None) -> None:
-        """Bring what waits in a session to its turn: whoever lined it up may be gone. Raises QueueUnavailable."""
+    async def take_up(self, session: Session, *, seconds_left: float | None = None) -> bool:
+        """Bring what waits in a session to its turn: whoever lined it up may be gone. Raises QueueUnavailable.
+
+        False if its first task was sent to the queue from here not long ago: where that is long, it only has to wait.
+        """
         if self._queue is None:
             self._lines.take_up(session, seconds_left=seconds_left)
-        else:
-            await self._queue.send(session.waiting[0])
+            return True
+        now = time.monotonic()
+        self._sent = {task_id: at for task_id, at in self._sent.items() if now < at + SEND_AGAIN_SECONDS}
+        if session.waiting[0] in self._sent:
+            return False
+        await self._queue.send(session.waiting[0])
+        self._sent[session.waiting[0]] = now
+        return True
 
     async def go_on(self, lease: Lease, *, seconds_left: float | None = None) -> None:
         """Run a claimed task that another process has submitted, and may have begun, until its turn ends here.
@@ -249,7 +267,7 @@ class Turns:
             except BaseException:
                 await self._claims.take_back(claimed)
                 raise
-        if not asked.background and (log := self._live.get(claimed.task.id)) is not None:
+        if (log := self._live.get(claimed.task.id)) is not None:
             log.askers += 1
         return claimed.task
 

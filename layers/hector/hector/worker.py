@@ -17,6 +17,7 @@ from hector.turns import Turns
 
 logger = logging.getLogger(__name__)
 
+_ATTEMPTS = 3
 _SOONEST_SECONDS = 1.0
 _LATEST_SECONDS = 10.0
 _BUSY_SECONDS = LEASE / 1000 + 5
@@ -68,16 +69,18 @@ class Worker:
 
     async def _claim(self, principal: Principal, task: Task) -> Lease | None:
         """The lease; None if the task's own worker was lost, which is seen to. Raises SessionBusy, NotFound."""
-        nonce = secrets.token_hex(8)
-        while True:
+        nonce, busy = secrets.token_hex(8), task.id
+        for _ in range(_ATTEMPTS):
             try:
                 return await self._store.claim(
                     principal, task.session_id, task.id, lease=LEASE, nonce=nonce, takeover=False
                 )
             except LostTurn as lost:
-                await self._recovery.close(principal, lost.task_id)
-                if lost.task_id == task.id:
+                busy = lost.task_id
+                await self._recovery.close(principal, busy)
+                if busy == task.id:
                     return None
+        raise SessionBusy(busy)
 
     async def _take_out_of_line(self, principal: Principal, session_id: str, task_id: str) -> None:
         """A task that has ended, or is gone, and is still next in line: whoever saw to it could not do the rest."""
