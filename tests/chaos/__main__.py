@@ -52,6 +52,7 @@ def table(results: dict[str, tuple[Findings, int]]) -> list[str]:
     rows += [
         [label, *(f"{found.counts[name]:,}" for found, _ in results.values())]
         for label, name in (
+            ("workers stalled beyond their leases", "stalled"),
             ("messages accepted", "accepted"),
             ("model calls", "model"),
             ("turns lost with their worker", "worker_lost"),

@@ -1,4 +1,5 @@
-"""A storm: workers on one store, some of them killed at random and started again, and what is found afterwards."""
+"""A storm: workers on one store, some of them killed at random and started again, some stopped for longer than their
+leases; and what is found afterwards."""
 
 from __future__ import annotations
 
@@ -14,11 +15,14 @@ from pathlib import Path
 
 from tests.chaos.checker import Findings, check
 from tests.chaos.journal import Journal, entries
-from tests.chaos.setting import AGENT, OWNER, services, short_leases
+from tests.chaos.setting import AGENT, LEASE_MS, OWNER, services, short_leases
 from tests.processes import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 180
+STALLS = 0.25
+"""How often a worker is stopped, in place of another's end, until its leases have run out: then it is a stale one."""
+STALL_SECONDS = LEASE_MS / 1000 + 1.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Storm:
         journal = folder / "journal"
         sessions = asyncio.run(self._prepare(url, journal))
         running = {index: self._start(url, journal, index, 0, sessions) for index in range(self.workers)}
-        killed = 0
+        stalled: dict[int, float] = {}
+        killed = stalls = 0
         begun = time.monotonic()
         try:
             _wait_for(journal, self.workers)
@@ -41,16 +46,26 @@ class Storm:
             pause = self.seconds / (self.kills + 1)
             while killed < self.kills or time.monotonic() < begun + self.seconds:
                 time.sleep(random.uniform(0.5, 1.5) * pause)
+                for index in [index for index, until in stalled.items() if time.monotonic() >= until]:
+                    running[index].send_signal(signal.SIGCONT)
+                    del stalled[index]
                 index = random.randrange(self.workers)
+                if random.random() < STALLS and index not in stalled and running[index].poll() is None:
+                    running[index].send_signal(signal.SIGSTOP)
+                    stalled[index] = time.monotonic() + STALL_SECONDS
+                    stalls += 1
+                    continue
                 if killed < self.kills and running[index].poll() is None:
                     running[index].send_signal(signal.SIGKILL)
                     running[index].wait()
+                    stalled.pop(index, None)
                     killed += 1
                     told(f"{killed} of {self.kills} workers killed")
                 if running[index].poll() is not None:
                     running[index] = self._start(url, journal, index, killed, sessions)
         finally:
             for process in running.values():
+                process.send_signal(signal.SIGCONT)
                 process.terminate()
             for process in running.values():
                 try:
@@ -63,6 +78,7 @@ class Storm:
         for process in running.values():
             if process.returncode not in (0, -signal.SIGTERM):
                 found.wrong("error", f"a worker ended with {process.returncode}")
+        found.counts["stalled"] = stalls
         return found, killed
 
     async def _prepare(self, url: str, journal: Path) -> list[str]:
