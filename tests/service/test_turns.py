@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from hector.agents.base import Progress, Turn
-from hector.errors import IdempotencyKeyReused, NotFound, SessionBusy, TaskNotCancelable
+from hector.errors import IdempotencyKeyReused, NotFound, SessionBusy, Stopping, StoreUnavailable, TaskNotCancelable
 from hector.model import EventKind, Message, Role, TaskState, Usage
 from hector.producer import MAX_OUTPUT_BYTES
 from hector.stores.base import Idempotency, Outcome, Store
@@ -370,3 +371,23 @@ async def test_a_task_that_was_closed_by_somebody_else_leaves_the_session_free(s
     await services.turns.drain()
     assert (await ask(services, session_id, "go on")).state is TaskState.COMPLETED
     assert (await store.read_task(ALICE, task.id)).state is TaskState.CANCELED
+
+
+async def test_a_first_turn_that_cannot_begin_leaves_no_session_behind() -> None:
+    class Away(MemoryStore):
+        away = True
+
+        async def claim(self, *arguments: Any, **options: Any) -> Any:
+            if self.away:
+                raise StoreUnavailable("the store is away")
+            return await super().claim(*arguments, **options)
+
+    store = Away()
+    services = services_with(store)
+    with pytest.raises(StoreUnavailable):
+        await services.turns.start_new(ALICE, "my_agent", said("hello"))
+    assert (await store.list_sessions(ALICE)).items == []
+    await services.turns.stop()
+    with pytest.raises(Stopping):
+        await services.turns.start_new(ALICE, "my_agent", said("hello"))
+    assert (await store.list_sessions(ALICE)).items == []

@@ -161,11 +161,18 @@ class Turns:
 
         Raises NotFound for the agent, IdempotencyKeyReused, Stopping.
         """
+        self._check_open()
         key = asked.idempotency
         if key is not None:
             key = key._replace(fingerprint=f"{agent_id} {key.fingerprint}")
         session = await self.create_session(principal, agent_id, idempotency=key)
-        return await self._open(session, NOTHING_KNOWN, message, asked)
+        try:
+            return await self._open(session, NOTHING_KNOWN, message, asked)
+        except HectorError:
+            if key is None:  # with a key, another request may be at work in it
+                with suppress(HectorError):
+                    await self._store.delete_session(principal, session.id)
+            raise
 
     async def cancel(self, principal: Principal, task_id: str) -> Task:
         """Ask the worker to stop; it does within a second. A task that waits ends at once.
@@ -242,8 +249,7 @@ class Turns:
             await asyncio.wait(set(self._canceling))
 
     async def _open(self, session: Session, known: Known, message: Message, asked: Asked) -> Task:
-        if self._stopping:
-            raise Stopping("This server is being stopped. Send the message again, to another one or in a moment.")
+        self._check_open()
         served = self.agent(session.agent_id)
         policy = asked.policy or served.policy
         interrupts = policy is TurnPolicy.INTERRUPT
@@ -270,6 +276,10 @@ class Turns:
         if (log := self._live.get(claimed.task.id)) is not None:
             log.askers += 1
         return claimed.task
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise Stopping("This server is being stopped. Send the message again, to another one or in a moment.")
 
     def _new_task(self, session: Session, message: Message) -> Task:
         now = self._now()
