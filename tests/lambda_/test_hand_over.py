@@ -1,4 +1,4 @@
-"""Turns that more than one function has to do with: cut by a deadline and gone on with, delivered more than once."""
+"""Turns that more than one process has to do with: cut by a deadline, lost with their worker, delivered again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hector.emulator import Emulator
 from hector.emulator.template import load
 from tests.agents.wires import WIRES, model_server
 from tests.lambda_ import built
-from tests.lambda_.test_work_on_lambda import ended, post, runs
+from tests.lambda_.test_work_on_lambda import SPEED, ended, post, runs, worker_of
 from tests.support import Frame, frames, wait_until
 
 CONFIG = """
@@ -34,7 +34,8 @@ SECONDS = 8.0  # of stream_response: a turn is cut three seconds before they are
 
 pytestmark = pytest.mark.timeout(180)
 
-Deploy = Callable[..., AbstractAsyncContextManager[tuple[Emulator, httpx.AsyncClient]]]
+Running = tuple[Emulator, httpx.AsyncClient]
+Deploy = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def deploy(built_template: Path, dynamodb_local: str, tmp_path: Path) -> Deploy:
     """The built functions, with a hector.yaml and a table of their own."""
 
     @asynccontextmanager
-    async def start(url: str = "http://127.0.0.1:9") -> AsyncIterator[tuple[Emulator, httpx.AsyncClient]]:
+    async def start(url: str = "http://127.0.0.1:9", speed: float = 1) -> AsyncIterator[Running]:
         (tmp_path / "hector.yaml").write_text(CONFIG.format(url=url))
         stack = load(built_template, built.PARAMETERS, {"Table": f"hand-over-{uuid.uuid4().hex[:8]}"})
         functions = tuple(
@@ -54,7 +55,7 @@ def deploy(built_template: Path, dynamodb_local: str, tmp_path: Path) -> Deploy:
             for function in stack.functions
         )
         async with (
-            Emulator(stack=replace(stack, functions=functions), dynamodb=dynamodb_local) as aws,
+            Emulator(stack=replace(stack, functions=functions), dynamodb=dynamodb_local, speed=speed) as aws,
             httpx.AsyncClient(base_url=aws.url, timeout=60) as http,
         ):
             yield aws, http
@@ -84,6 +85,24 @@ async def test_a_turn_that_a_deadline_cuts_goes_on_by_the_queue_and_its_client_h
 
 def _over(frame: Frame) -> bool:
     return frame.event == "status" and frame.data["status"]["state"] not in {"submitted", "working"}
+
+
+async def test_a_worker_that_dies_before_its_first_event_is_replaced(deploy: Deploy) -> None:
+    wire, calls = WIRES["openai"], list[Request]()
+
+    async def answer(request: Request) -> Response:
+        calls.append(request)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return StreamingResponse(iter([*wire.pieces("Hello"), *wire.end()]), media_type=wire.media_type)
+
+    async with model_server(wire, answer) as url, deploy(url, speed=SPEED) as (aws, http):
+        task = await post(http, "hello")
+        await wait_until(lambda: len(calls) == 1, 60)
+        worker_of(aws, task).kill()
+        done = await ended(http, task)
+        assert (done["status"]["state"], done["output"]["content"]) == ("completed", "Hello")
+        assert len({call.pid for call in runs(aws, task)}) > 1
 
 
 async def test_a_record_that_is_delivered_three_times_is_one_call_of_the_model(deploy: Deploy) -> None:
