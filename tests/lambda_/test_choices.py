@@ -245,6 +245,15 @@ def test_alarms_are_sent_where_the_parameter_says() -> None:
     assert alarms().keys() - alarms(**REDIS).keys() == {"CleanUpLags", "CleanUpFailed", "TableThrottles"}
 
 
+def test_a_sweep_that_always_fails_is_alarmed() -> None:
+    rule, tried = (deployed().resources[f"HandleEvent{name}"]["Properties"] for name in ("Sweep", "EventInvokeConfig"))
+    alarm = nested("Observability").resources["HandleEventErrors"]["Properties"]
+    assert (rule["ScheduleExpression"], alarm["Statistic"]) == ("rate(1 minute)", "Sum")
+    failures = alarm["Period"] // 60 * (1 + tried["MaximumRetryAttempts"])
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert failures > alarm["Threshold"]
+
+
 def test_only_what_can_be_sent_again_is_said_to_be() -> None:
     """The worker takes ids of tasks; what table_stream gave up is none, and would be deleted as such."""
     resources = nested("Observability").resources
