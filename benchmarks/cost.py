@@ -33,9 +33,9 @@ def measure(*, quick: bool = False) -> list[Row]:
     from tests import dynamodb_local
 
     with dynamodb_local.running() as url:
-        writes, reads, seconds = asyncio.run(_turn(url))
+        writes, reads, erased, seconds = asyncio.run(_turn(url))
     costs = {
-        "DynamoDB": writes * PER_WRITE_UNIT + reads * PER_READ_UNIT,
+        "DynamoDB": (writes + erased) * PER_WRITE_UNIT + reads * PER_READ_UNIT,
         "Lambda": seconds * MEMORY_GB * PER_GB_SECOND + PER_INVOCATION,
         "API Gateway": PER_REQUEST,
         "CloudWatch Logs": LOG_BYTES * PER_LOG_BYTE,
@@ -44,13 +44,14 @@ def measure(*, quick: bool = False) -> list[Row]:
     return [
         Row(f"DynamoDB write units of {turn}", "units", writes, note=f"{PROMPT!r}, the sixth turn of a session"),
         Row(f"DynamoDB read units of {turn}", "units", reads),
+        Row("DynamoDB write units of erasing it, when its session has expired", "units", erased),
         Row("1,000 of them, without the model", "USD", 1000 * sum(costs.values()),
             note=", ".join(f"{name} {1000 * cost:.3f}" for name, cost in costs.items())),
     ]  # fmt: skip
 
 
-async def _turn(url: str) -> tuple[float, float, float]:
-    """Write units, read units and seconds of one turn, in a session that has had some."""
+async def _turn(url: str) -> tuple[float, float, float, float]:
+    """Write units, read units, units of erasing it and seconds of one turn, in a session that has had some."""
     from tests.contract.dynamodb.units import recorded
 
     from hector import config
@@ -67,6 +68,7 @@ async def _turn(url: str) -> tuple[float, float, float]:
         task = await services.turns.start(alice, session.id, Message.of(Role.USER, "My name is Alice"))
         await services.follow.ended(alice, task)
         await services.turns.drain()
+    before = _to_erase(store, session.id)
     with recorded(store) as writes, _read_units(store) as reads:
         began = time.monotonic()
         task = await services.turns.start(alice, session.id, Message.of(Role.USER, PROMPT))
@@ -74,8 +76,22 @@ async def _turn(url: str) -> tuple[float, float, float]:
             pass
         await services.turns.drain()
         seconds = time.monotonic() - began
+    erased = _to_erase(store, session.id) - before
     await services.aclose()
-    return sum(write.counted for write in writes), sum(reads), seconds
+    return sum(write.counted for write in writes), sum(reads), erased, seconds
+
+
+def _to_erase(store: Any, session_id: str) -> int:
+    """Write units of deleting what a session has, but for its hot record: that goes by its TTL, which costs nothing."""
+    from tests.contract.dynamodb.units import units
+    from tests.contract.dynamodb.wire import client_of
+
+    items = client_of(store).query(
+        TableName="cost",
+        KeyConditionExpression="pk = :session",
+        ExpressionAttributeValues={":session": {"S": session_id}},
+    )["Items"]
+    return sum(units(item, {}) for item in items if item["sk"]["S"] != "hot")
 
 
 @contextmanager

@@ -32,6 +32,8 @@ ENVIRONMENT = {
     "AWS_LAMBDA_FUNCTION_NAME": "benchmark",
     "HECTOR_STORE": "dynamodb://sessions",
     "TABLE_NAME": "sessions",
+    "OIDC_ISSUER": "https://issuer.example",
+    "OIDC_AUDIENCE": "benchmark",
 }
 
 
@@ -48,7 +50,8 @@ class Function:
 
     def start(self) -> float:
         """Milliseconds from starting the process until it is ready."""
-        paths = [self.folder, PROJECT / "layers/hector", PROJECT / "layers/response_streaming", HERE / "lambda_"]
+        layers = [PROJECT / "layers" / name for name in ("hector", "response_streaming", "authorizer")]
+        paths = [self.folder, *layers, HERE / "lambda_"]
         environment = {
             **{name: value for name, value in os.environ.items() if name not in DROPPED},
             **ENVIRONMENT,
@@ -67,6 +70,7 @@ OURS = (
     Function("create_session", PROJECT / "functions/create_session", "awslambdaric", "ready.handler", 1.0),
     Function("handle_event", PROJECT / "functions/handle_event", "awslambdaric", "ready.handler", 1.0),
     Function("table_stream", PROJECT / "functions/table_stream", "awslambdaric", "ready.handler", 1.0),
+    Function("authorize", PROJECT / "functions/authorize", "awslambdaric", "ready.handler", 1.0),
     Function("stream_response with an openai model", STREAM, "response_streaming", "ready.handler",
              config="hector-openai.yaml"),
 )  # fmt: skip

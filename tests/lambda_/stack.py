@@ -36,13 +36,11 @@ class Stack:
         assert not missing, f"parameters without a value: {missing}"
         for name, value in parameters.items():
             pattern, allowed = declared[name].get("AllowedPattern"), declared[name].get("AllowedValues")
+            assert len(str(value)) <= declared[name].get("MaxLength", 4096), f"{name}={value!r} is too long"
             assert pattern is None or re.fullmatch(pattern, str(value)), f"{name}={value!r} is not {pattern}"
             assert allowed is None or str(value) in map(str, allowed), f"{name}={value!r} is none of {allowed}"
         defaults = {name: value.get("Default") for name, value in declared.items()}
         self._values = {**PSEUDO, **defaults, **parameters}
-        for name, value in declared.items():
-            if value["Type"] == "CommaDelimitedList":
-                self._values[name] = str(self._values[name]).split(",")
         self._conditions = template.get("Conditions", {})
         self.logical_ids = set(template["Resources"])
         self.resources: dict[str, Any] = self._holding(template["Resources"])

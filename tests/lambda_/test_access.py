@@ -40,7 +40,7 @@ EXPECTED: dict[str, dict[str, tuple[set[str], set[str]]]] = {
             {"<Table.StreamArn>"},
         ),
         "ListStreams": ({"dynamodb:ListStreams"}, {"*"}),
-        "DeadLetters": ({"sqs:SendMessage"}, {"<DeadLetters.Arn>"}),
+        "Failures": ({"sqs:SendMessage"}, {"<TableFailures.Arn>"}),
     },
     "Authorize": {"Traces": TRACES},
 }

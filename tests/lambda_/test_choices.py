@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -103,13 +104,16 @@ def test_redis_in_a_vpc() -> None:
     for name, function in functions(stack.resources).items():
         vpc = {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
         assert function.get("VpcConfig") == (None if name == "Authorize" else vpc), "an issuer is on the internet"
-        assert function["Environment"]["Variables"]["HECTOR_STORE"] == REDIS["RedisUrl"]
+        if name != "Authorize":
+            assert function["Environment"]["Variables"]["HECTOR_STORE"] == REDIS["RedisUrl"]
 
 
 @pytest.mark.parametrize(
     ("parameters", "why"),
     [
         ({"SessionStore": "redis"}, "RedisUrl"),
+        ({"SubnetIds": "subnet-1"}, "SecurityGroupIds"),
+        ({"SecurityGroupIds": "sg-1"}, "SubnetIds"),
         ({"Authorizer": "cognito"}, "UserPoolArn"),
         ({"Authorizer": "oidc"}, "OidcIssuer"),
         ({"Authorizer": "oidc", "OidcIssuer": "https://issuer.example"}, "OidcAudience"),
@@ -128,6 +132,9 @@ def test_half_a_choice_is_refused_before_anything_is_made(parameters: dict[str, 
         {"ConfigLocation": "s3://bucket"},
         {"OidcIssuer": "http://issuer.example"},
         {"RedisUrl": "cache.example:6379"},
+        {"SubnetIds": "subnet-1, subnet-2"},
+        {"SecurityGroupIds": "default"},
+        {"ConfigLocation": "s3://bucket/" + "k" * 65},
         {"Stage": "my-stage"},
         {"BedrockModel": "a/b"},
         {"Architecture": "arm"},
@@ -177,10 +184,22 @@ def test_access_logs(choice: str) -> None:
     if choice == "with-role":  # a stage with access logs is refused until the account has a role for them
         assert stack.resources["AccessLog"]["Properties"]["Tags"][0]["Value"] == "AccessLogsAccount"
         assert stack.resources["AccessLogsRole"]["DeletionPolicy"] == "Retain", "other APIs may use it by then"
-    fields = json.loads(setting["Format"].replace("$context.error.messageString", '"a message"'))
+    fields = json.loads(setting["Format"])
     assert fields["requestId"] == "$context.requestId"
     contents = [value for value in fields.values() if "body" in value.lower() or "querystring" in value.lower()]
     assert contents == [], "what was said is nobody's business"
+
+
+@pytest.mark.parametrize("error", [None, "UNAUTHORIZED"])
+def test_a_line_of_the_access_log_is_json_with_and_without_an_error(error: str | None) -> None:
+    """A bare dash stands for what there is not, also for a string that would bring its own quotes."""
+    filled = {"$context.error.responseType": error, "$context.error.messageString": error and f'"{error}"'}
+    written = re.sub(
+        r"\$context\.[\w.]+",
+        lambda found: filled.get(found[0], "1") or "-",
+        deployed().resources["ApiStage"]["Properties"]["AccessLogSetting"]["Format"],
+    )
+    assert json.loads(written)["error"] == (error or "-")
 
 
 def test_throttling_and_the_usage_plan() -> None:
@@ -189,6 +208,7 @@ def test_throttling_and_the_usage_plan() -> None:
     assert (every["ResourcePath"], every["HttpMethod"]) == ("/*", "*")
     assert (every["ThrottlingRateLimit"], every["ThrottlingBurstLimit"]) == (7, 11)
     assert "DataTraceEnabled" not in every, "it would log what was said"
+    assert "MetricsEnabled" not in every, "a bill for each route; what is alarmed and shown is the whole stage's"
     plan = stack.resources["UsagePlan"]["Properties"]
     assert plan["Throttle"] == {"RateLimit": 7, "BurstLimit": 11}
     assert plan["ApiStages"] == [{"ApiId": "Api", "Stage": "ApiStage"}]
@@ -222,7 +242,36 @@ def test_alarms_are_sent_where_the_parameter_says() -> None:
         assert alarm["TreatMissingData"] == "notBreaching"
         assert alarm["AlarmDescription"]
     assert all(alarm["AlarmActions"] == [] for alarm in alarms().values())
-    assert alarms().keys() - alarms(**REDIS).keys() == {"CleanUpLags", "TableThrottles"}
+    assert alarms().keys() - alarms(**REDIS).keys() == {"CleanUpLags", "CleanUpFailed", "TableThrottles"}
+
+
+def test_a_sweep_that_always_fails_is_alarmed() -> None:
+    rule, tried = (deployed().resources[f"HandleEvent{name}"]["Properties"] for name in ("Sweep", "EventInvokeConfig"))
+    alarm = nested("Observability").resources["HandleEventErrors"]["Properties"]
+    assert (rule["ScheduleExpression"], alarm["Statistic"]) == ("rate(1 minute)", "Sum")
+    failures = alarm["Period"] // 60 * (1 + tried["MaximumRetryAttempts"])
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert failures > alarm["Threshold"]
+
+
+def test_only_what_can_be_sent_again_is_said_to_be() -> None:
+    """The worker takes ids of tasks; what table_stream gave up is none, and would be deleted as such."""
+    resources = nested("Observability").resources
+    queues = {
+        name: resources[name]["Properties"]["Dimensions"][0]["Value"]
+        for name in ("DeadLettersArrived", "CleanUpFailed")
+    }
+    assert queues == {"DeadLettersArrived": "<DeadLetters.QueueName>", "CleanUpFailed": "<TableFailures.QueueName>"}
+    assert "redrive" in resources["DeadLettersArrived"]["Properties"]["AlarmDescription"]
+    assert "redrive" not in resources["CleanUpFailed"]["Properties"]["AlarmDescription"]
+
+
+def test_metrics_of_the_api_are_those_that_cost_nothing() -> None:
+    """By API and stage; others there are only where MetricsEnabled is set."""
+    resources = nested("Observability").resources
+    metrics = [one["MetricStat"]["Metric"] for one in resources["ServerErrors"]["Properties"]["Metrics"][:2]]
+    assert [[one["Name"] for one in metric["Dimensions"]] for metric in metrics] == [["ApiName", "Stage"]] * 2
+    assert '"Resource"' not in resources["Board"]["Properties"]["DashboardBody"]
 
 
 @pytest.mark.parametrize("store", [{}, REDIS], ids=["dynamodb", "redis"])

@@ -70,6 +70,9 @@ Resources:
             DestinationConfig: {{OnFailure: {{Destination: !GetAtt Dead.Arn}}}}
             FilterCriteria:
               Filters: [Pattern: '{{"eventName": ["REMOVE"], "dynamodb": {{"Keys": {{"sk": {{"S": ["hot"]}}}}}}}}']
+  Once:
+    Type: AWS::Serverless::Function
+    Properties: {{CodeUri: toys, Handler: worker.handler, EventInvokeConfig: {{MaximumRetryAttempts: 0}}}}
   Table:
     Type: AWS::DynamoDB::Table
     Properties:
@@ -239,6 +242,25 @@ async def test_a_schedule_is_kept(deploy: Deploy) -> None:
     assert event["source"] == "aws.events"
     assert event["detail-type"] == "Scheduled Event"
     assert event["resources"][0].startswith("arn:aws:events:us-east-1:000000000000:rule/WorkerSweep")
+
+
+@pytest.mark.parametrize(("function", "attempts"), [("Worker", 3), ("Once", 1)])
+async def test_a_failed_event_is_tried_again_as_often_as_the_template_says(
+    deploy: Deploy, function: str, attempts: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed = await deploy(limits=Limits(event_retry_wait=0.1))
+    breaking = json.dumps({"Records": [{"body": "break"}]})
+    invoke = client("lambda", deployed.aws.url).invoke
+    await call(invoke, FunctionName=function, InvocationType="Event", Payload=breaking)
+    told = ""
+
+    def given_up() -> bool:
+        nonlocal told
+        told += capsys.readouterr().err
+        return f"{function} failed and its event is dropped" in told
+
+    await wait_until(given_up, 30)
+    assert len(deployed.records("break")) == attempts
 
 
 def test_what_is_scheduled_and_what_is_not(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hector.errors import ConfigError
+from hector.errors import ConfigError, StoreUnavailable
 from hector.events import loop
 from hector.events.table_stream import table_stream_handler
 from hector.model import Principal
@@ -19,33 +19,60 @@ from tests.support import services_with
 EVENT = json.loads((Path(__file__).parents[2] / "events" / "table_stream.json").read_text())
 
 
-def test_what_a_gone_session_left_is_erased(dynamodb_local: str) -> None:
-    def store() -> DynamoDBStore:
-        return DynamoDBStore("table-stream", endpoint_url=dynamodb_local)
+@pytest.fixture
+def store(dynamodb_local: str) -> DynamoDBStore:
+    return DynamoDBStore("table-stream", endpoint_url=dynamodb_local)
 
-    async def rows(session_id: str) -> list[Any]:
-        async with Bench(lambda _: store(), ManualClock(), Principal("anybody")) as bench:
-            assert isinstance(bench.store, DynamoDBStore)
-            return [key async for keys in bench.store._table.keys(session_id) for key in keys]
 
-    async def left_behind() -> str:
-        """A session of which DynamoDB has deleted the hot record, as its TTL does."""
-        async with Bench(lambda _: store(), ManualClock(), Principal("anybody")) as bench:
-            assert isinstance(bench.store, DynamoDBStore)
-            session = await bench.session()
-            await bench.turn(session)
-            await bench.store._table.delete_many([(session.id, "hot")])
-            return session.id
+async def rows(store: DynamoDBStore, session_id: str) -> list[Any]:
+    return [key async for keys in store._table.keys(session_id) for key in keys]
 
-    session_id = loop.run(left_behind())
-    assert loop.run(rows(session_id))
-    record = EVENT["Records"][0]
+
+async def left_behind(url: str) -> str:
+    """A session of which DynamoDB has deleted the hot record, as its TTL does."""
+    own = DynamoDBStore("table-stream", endpoint_url=url)
+    async with Bench(lambda _: own, ManualClock(), Principal("anybody")) as bench:
+        session = await bench.session()
+        await bench.turn(session)
+        await own._table.delete_many([(session.id, "hot")])
+        return session.id
+
+
+def removed(session_id: str, number: str = "1") -> dict[str, Any]:
+    """The record of it."""
+    record: dict[str, Any] = EVENT["Records"][0]
     keys = {"pk": {"S": session_id}, "sk": {"S": "hot"}}
     images = record["dynamodb"] | {"Keys": keys, "OldImage": record["dynamodb"]["OldImage"] | keys}
-    handler = table_stream_handler(services_with(store()))
+    return record | {"dynamodb": images | {"SequenceNumber": number}}
+
+
+def test_what_a_gone_session_left_is_erased(store: DynamoDBStore, dynamodb_local: str) -> None:
+    session_id = loop.run(left_behind(dynamodb_local))
+    assert loop.run(rows(store, session_id))
+    handler = table_stream_handler(services_with(store))
     for _ in range(2):  # a batch may come twice
-        handler({"Records": [record | {"dynamodb": images}]}, None)
-        assert loop.run(rows(session_id)) == []
+        assert handler({"Records": [removed(session_id)]}, None) == {"batchItemFailures": []}
+        assert loop.run(rows(store, session_id)) == []
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("throttled"), KeyError("key")], ids=["store", "record"])
+def test_a_record_that_fails_comes_again_and_keeps_no_other_waiting(
+    store: DynamoDBStore, dynamodb_local: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = loop.run(left_behind(dynamodb_local)), loop.run(left_behind(dynamodb_local))
+    erase = store.erase_gone
+
+    async def erase_gone(session_id: str, key: str | None) -> None:
+        if session_id == bad:
+            raise error
+        await erase(session_id, key)
+
+    monkeypatch.setattr(store, "erase_gone", erase_gone)
+    handler = table_stream_handler(services_with(store))
+    answer = handler({"Records": [removed(bad, "7"), removed(good, "8")]}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "7"}]}
+    assert loop.run(rows(store, bad))
+    assert loop.run(rows(store, good)) == []
 
 
 def test_another_store_has_no_table_stream() -> None:

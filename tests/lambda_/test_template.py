@@ -193,7 +193,7 @@ def test_functions(name: str) -> None:
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
     assert function["LoggingConfig"]["LogGroup"] == f"{name}Log"
     variables = function["Environment"]["Variables"]
-    assert variables["HECTOR_STORE"] == "dynamodb://Table"
+    assert variables.get("HECTOR_STORE") == (None if name == "Authorize" else "dynamodb://Table")
     streams = any(EXPECTED[route] == (name, "streaming") for route in EXPECTED)
     assert variables.get("AWS_LAMBDA_EXEC_WRAPPER") == ("/opt/response-streaming" if streams else None)
     runs_turns = name in ("PostTask", "StreamResponse", "HandleEvent")
@@ -264,7 +264,7 @@ def test_only_the_removal_of_a_hot_record_wakes_table_stream() -> None:
     (pattern,) = [json.loads(found["Pattern"]) for found in mapping["FilterCriteria"]["Filters"]]
     assert pattern == {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [hot_key("session")[1]]}}}}
     assert mapping["EventSourceArn"] == "<Table.StreamArn>"
-    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": "<DeadLetters.Arn>"}}
+    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": "<TableFailures.Arn>"}}
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
@@ -284,6 +284,9 @@ def test_the_work_queue() -> None:
     rule = resources["HandleEventSweep"]["Properties"]
     assert rule["ScheduleExpression"] == "rate(1 minute)"
     assert rule["Targets"][0]["Arn"] == "HandleEventAliaslive"
+    tried = resources["HandleEventEventInvokeConfig"]["Properties"]
+    assert (tried["FunctionName"], tried["Qualifier"]) == ("HandleEvent", "live"), "what the schedule's target is"
+    assert (tried["MaximumRetryAttempts"], tried["MaximumEventAgeInSeconds"]) == (0, 60), "the next sweep is at hand"
 
 
 def test_the_api_is_regional() -> None:

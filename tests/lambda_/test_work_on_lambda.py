@@ -97,16 +97,6 @@ async def test_a_worker_that_dies_in_mid_answer_fails_its_task(aws: Emulator, ht
     assert (await ended(http, task))["status"]["error"]["code"] == "worker_lost"
 
 
-async def test_a_worker_that_dies_before_its_first_event_is_replaced(aws: Emulator, http: httpx.AsyncClient) -> None:
-    task = await post(http, "be silent for 5 seconds")
-    async with asyncio.timeout(30):
-        while (await http.get(f"/tasks/{task['taskId']}")).json()["status"]["state"] != "working":
-            await asyncio.sleep(0.1)
-    worker_of(aws, task).kill()
-    assert (await ended(http, task))["status"]["state"] == "completed"
-    assert len({call.pid for call in runs(aws, task)}) > 1
-
-
 async def test_what_an_expired_session_leaves_behind_is_cleared(
     aws: Emulator, http: httpx.AsyncClient, dynamodb_local: str
 ) -> None:

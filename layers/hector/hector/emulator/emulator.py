@@ -30,7 +30,7 @@ class Emulator:
 
     ``dynamodb`` is DynamoDB Local's address: the stack's tables are made there, and the functions are led to it.
     ``environment`` is added to every function's own. ``port`` 0 takes a free one. ``warm`` processes of every function
-    are started before anything is answered; with ``cold``, each invocation gets a new one. Schedules and retries of
+    are started before the API answers; with ``cold``, each invocation gets a new one. Schedules and retries of
     events run ``speed`` times as fast as on AWS. ``echo`` prints the functions' output to stderr.
     """
 
@@ -60,6 +60,7 @@ class Emulator:
         self._service = LambdaService(self.pool, self.limits, speed=speed)
         self._sqs = SqsService(self.queues, self.limits, lambda: self.url)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ready = asyncio.Event()
 
     @classmethod
     def from_template(
@@ -103,12 +104,12 @@ class Emulator:
         await self.pool.idle()
 
     async def __aenter__(self) -> Emulator:
+        # A process keeps the environment that it starts with: nothing may start one before all of that is known, of
+        # which the port is a part.
         try:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, start_serving=False)
         except OSError as error:
-            raise ConfigError(
-                f"cannot listen on 127.0.0.1:{self._port}: {error.strerror}. Choose another with --port."
-            ) from None
+            raise self._cannot_listen(error) from None
         self._port = self._server.sockets[0].getsockname()[1]
         self._environment |= {"AWS_ENDPOINT_URL_SQS": self.url, "AWS_ENDPOINT_URL_LAMBDA": self.url}
         for name, function in self.pool.functions.items():
@@ -119,11 +120,13 @@ class Emulator:
             self.pool.open()
             await self._open_tables()
             self._environment |= self._given
+            await self._start_serving()
             await self.pool.warm(self._warm)
             await self._open_sources()
         except BaseException:
             await self.__aexit__()
             raise
+        self._ready.set()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,6 +136,15 @@ class Emulator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._service.close()
         await self.pool.close()
+
+    async def _start_serving(self) -> None:
+        try:
+            await self._server.start_serving()
+        except OSError as error:
+            raise self._cannot_listen(error) from None
+
+    def _cannot_listen(self, error: OSError) -> ConfigError:
+        return ConfigError(f"cannot listen on 127.0.0.1:{self._port}: {error.strerror}. Choose another with --port.")
 
     async def _open_tables(self) -> None:
         if self._dynamodb is not None:
@@ -174,4 +186,5 @@ class Emulator:
                 body = b"".join([piece async for piece in connection.body()])
                 await service.answer(request, body, connection)
                 return
+        await self._ready.wait()  # the processes that are being warmed may call AWS before; clients wait
         await self._gateway.answer(request, connection)

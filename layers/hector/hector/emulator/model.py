@@ -22,7 +22,8 @@ def arn(service: str, name: str) -> str:
 class Function:
     """One Lambda function. ``code`` and ``layers`` are folders; ``timeout`` is in seconds, ``memory`` in MB.
 
-    ``concurrency`` is the number of processes that it may have at a time.
+    ``concurrency`` is the number of processes that it may have at a time; ``event_retries``, how often an event that
+    nobody waits for is tried again: None is as often as Lambda does it by itself.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Function:
     memory: int = 512
     runtime: str | None = None
     concurrency: int | None = None
+    event_retries: int | None = None
 
     @property
     def arn(self) -> str:

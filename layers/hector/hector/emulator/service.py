@@ -106,8 +106,8 @@ class LambdaService:
 
     async def deliver(self, function: str, payload: bytes) -> None:
         """Invokes a function for an event that nobody waits for, and again if it fails, as Lambda does."""
-        wait = self._limits.event_retry_wait
-        for attempt in range(self._limits.event_retries + 1):
+        wait, own = self._limits.event_retry_wait, self._pool.functions[function].event_retries
+        for attempt in range((self._limits.event_retries if own is None else own) + 1):
             if attempt:
                 await asyncio.sleep(wait * attempt / self._speed)
             try:

@@ -83,6 +83,7 @@ class _Reader:
     def __init__(self, source: Mapping[str, Any], scope: Scope, base: Path, limits: Limits) -> None:
         self._source, self._scope, self._base, self._limits = source, scope, base, limits
         self._checked: set[Path] = set()
+        self._retries = _event_retries(scope)
 
     def functions(self) -> tuple[list[Function], list[str]]:
         found: list[Function] = []
@@ -117,6 +118,7 @@ class _Reader:
             memory=int(made.get("MemorySize", 128)),
             runtime=made["Runtime"],
             concurrency=made.get("ReservedConcurrentExecutions"),
+            event_retries=self._retries.get(self._scope.name(name)),
         )
         return function, notes
 
@@ -138,6 +140,12 @@ class _Reader:
             machine.check_build(folder, self._source)
             self._checked.add(folder)
         return folder
+
+
+def _event_retries(scope: Scope) -> dict[str, int]:
+    """By the function's name, where the template says it."""
+    configs = [scope.resolve(one["Properties"]) for one in scope.resources("AWS::Lambda::EventInvokeConfig").values()]
+    return {one["FunctionName"]: int(one["MaximumRetryAttempts"]) for one in configs if "MaximumRetryAttempts" in one}
 
 
 def _queues(scope: Scope) -> tuple[QueueSettings, ...]:

@@ -16,19 +16,34 @@ from hector.stores.dynamodb.expiry import erase_gone
 logger = logging.getLogger(__name__)
 
 
-def table_stream_handler(services: Services) -> Callable[[dict[str, Any], Any], None]:
-    """The Lambda handler for these services. A failure fails the batch, which then comes again: erasing is repeatable.
+def table_stream_handler(services: Services) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The Lambda handler for these services. Raises ConfigError if the sessions are in another store.
 
-    Raises ConfigError if the sessions are in another store.
+    It answers with the records that failed, which then come again, with those behind them; erasing is repeatable. One
+    that cannot be erased keeps none of the others waiting:
+    https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
     """
     store = services.store
     if not isinstance(store, DynamoDBStore):
         raise ConfigError("functions/table_stream needs the DynamoDB store: set HECTOR_STORE=dynamodb://TABLE.")
 
-    def handle(event: dict[str, Any], _: Any) -> None:
+    def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
         try:
-            logger.info("erased what %d sessions left", run(erase_gone(store, event)))
+            return run(_erase(store, event["Records"]))
         finally:
             telemetry.flush()
 
     return handle
+
+
+async def _erase(store: DynamoDBStore, records: list[dict[str, Any]]) -> dict[str, Any]:
+    erased, failed = 0, []
+    for record in records:
+        number = record["dynamodb"]["SequenceNumber"]
+        try:
+            erased += await erase_gone(store, {"Records": [record]})
+        except Exception:
+            logger.exception("record %s comes again", number)
+            failed.append({"itemIdentifier": number})
+    logger.info("erased what %d sessions left", erased)
+    return {"batchItemFailures": failed}
