@@ -26,7 +26,7 @@ def test_what_a_gone_session_left_is_erased(dynamodb_local: str) -> None:
     async def rows(session_id: str) -> list[Any]:
         async with Bench(lambda _: store(), ManualClock(), Principal("anybody")) as bench:
             assert isinstance(bench.store, DynamoDBStore)
-            return [key async for keys in bench.store._table.keys(session_id) for key in keys]
+            return [row async for rows in bench.store._table.versions(session_id) for row in rows]
 
     async def left_behind() -> str:
         """A session of which DynamoDB has deleted the hot record, as its TTL does."""
