@@ -23,8 +23,9 @@ ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
 _REMEMBERED = 1024
 _AFTER_ALL = "~"
 """Sorts after every activity key."""
-_LOOKED_AT = 1_000
-"""Sessions that one listing reads at most: the index tells neither their agents nor whether they have expired."""
+_LOOKED_AT, _AT_ONCE = 1_000, 50
+"""Sessions that a listing reads at most, and at once if it is by agent: the index tells neither their agents nor
+whether they have expired."""
 
 
 class Settled(NamedTuple):
@@ -60,7 +61,8 @@ class Sessions(Staging):
         before = _AFTER_ALL if cursor is None else check_sessions_cursor(cursor)
         found: dict[str, tuple[str, Row]] = {}
         looked_at, end = 0, None
-        async for entries in self._table.query_activity(owner, before=before, page=limit + 1):
+        page = limit + 1 if agent_id is None else max(limit + 1, _AT_ONCE)
+        async for entries in self._table.query_activity(owner, before=before, page=page):
             for entry, hot in await self._alive(entries):
                 if agent_id in (None, hot["agent"]):
                     # The index lags behind: a session that has just moved in it may be there twice.
