@@ -24,9 +24,11 @@ from hector.model import (
     Session,
     StopReason,
     Summary,
+    Task,
     TaskError,
     TaskState,
     Usage,
+    new_task_id,
 )
 from hector.recovery import Recovery
 from hector.store_copy import Copied, StoreCopy
@@ -369,3 +371,54 @@ async def test_what_did_not_arrive_whole_is_named_taken_back_and_copied_the_next
     target.loses = ""
     assert (await copied(bench.store, target, bench.clock)).whole
     assert await everything(target, bench.clock) == await everything(bench.store, bench.clock)
+
+
+class Served(MemoryStore):
+    """Somebody is at work in it, as soon as a session is there."""
+
+    async def create_session(self, session: Session, **options: Any) -> Session:
+        created = await super().create_session(session, **options)
+        now = session.last_activity_at
+        task = Task(new_task_id(session.id, now), session.id, session.agent_id, TaskState.SUBMITTED,
+                    Message.of(Role.USER, "Hello"), now, now)  # fmt: skip
+        await self.submit(task, nonce=nonce())
+        lease = await self.claim(session.principal, session.id, task.id, lease=LEASE, nonce=nonce())
+        await self.save_summary(lease, Summary("They said hello.", created.turns + 1))
+        await self.commit(lease, DONE, nonce=nonce())
+        await self.release(lease)
+        return created
+
+
+@pytest.mark.parametrize("loses", [False, True])
+async def test_what_somebody_says_in_the_target_meanwhile_is_never_taken_back(
+    benches: tuple[Bench, Bench], loses: bool
+) -> None:
+    bench, _ = benches
+    session = await bench.session()
+    for _ in range(25):
+        await bench.turn(session)
+
+    class Target(Served, Forgetful):
+        loses = "a turn"
+
+    target = Target(bench.clock) if loses else Served(bench.clock)
+    result = await copied(bench.store, target, bench.clock)
+    assert (result.broken, result.sessions) == (([session.id], 0) if loses else ([], 1))
+    [newest] = await target.read_history(bench.principal, session.id, limit=1)
+    assert newest.turn == 26
+
+
+async def test_a_session_that_lacks_turns_in_the_source_is_named(benches: tuple[Bench, Bench]) -> None:
+    bench, other = benches
+    session, intact = [await bench.session() for _ in range(2)]
+    for _ in range(3):
+        await bench.turn(session)
+        await bench.turn(intact)
+    assert isinstance(bench.store, MemoryStore)
+    record = bench.store.records[session.id]
+    del record.tasks[record.ended.pop(1)]
+    result = await copied(bench.store, other.store, bench.clock)
+    assert (result.broken, result.sessions, result.whole) == ([session.id], 1, False)
+    assert [entry[0].id for entry in await everything(other.store, bench.clock)] == [intact.id]
+    assert isinstance(other.store, MemoryStore)
+    assert not other.store.staged

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,7 +30,8 @@ class Copied:
 
     `running` are the tasks that could not be taken along, because they are being answered at this moment; `diverged`
     are the sessions that went another way in the target than in the source, and were left as they are there; `broken`
-    are those that were not whole when they were read again in the target, and were erased there.
+    are those that lack turns in the source, or were not whole when they were read again in the target, and were erased
+    there.
     """
 
     sessions: int = 0
@@ -136,15 +136,20 @@ class StoreCopy:
             if len(batch) == PAGE:
                 await self._target.stage_turns(session, batch)
                 batch = []
+        if count < session.turns:  # the source itself is not whole
+            self._copied.broken.append(session.id)
+            await self._target.unstage(session)
+            return None
         # Read again: a lost turn may have been ended in between.
         session = await self._source.read_session(session.principal, session.id)
         summary = await self._source.read_summary(session.principal, session.id)
         await self._target.stage_turns(session, batch, summary=summary)
         await self._target.create_session(replace(session, turns=count, open_task_id=None, waiting=()))
         if not await self._has_arrived(session, staged, count, summary):
-            with contextlib.suppress(NotFound):
-                await self._target.delete_session(session.principal, session.id)
             self._copied.broken.append(session.id)
+            there = await self._in_target(session)
+            if there is not None and await self._is_older_copy(there):
+                await self._target.delete_session(there.principal, there.id)
             return None
         self._copied.sessions += 1
         self._copied.tasks += len(staged)
@@ -159,16 +164,18 @@ class StoreCopy:
                 task.id: _fingerprint(task, await _log(self._target, session, task))
                 async for task in _tasks(self._target, session)
             }
-            newest = await self._target.read_history(session.principal, session.id, limit=PAGE)
-            turns = range(max(0, count - PAGE) + 1, count + 1)
-            return (
-                arrived == staged
-                and [task.turn for task in newest] == [*turns]
-                and await self._target.read_summary(session.principal, session.id) == summary
-            )
+            newest = [task.turn for task in await self._target.read_history(session.principal, session.id, limit=PAGE)]
+            last = newest[-1] if newest else 0
+            told = await self._target.read_summary(session.principal, session.id)
         except NotFound:
             await self._source.read_session(session.principal, session.id)  # if it has expired, so has its copy
             return False
+        return (
+            staged.items() <= arrived.items()
+            and last >= count
+            and newest == [*range(max(0, last - PAGE) + 1, last + 1)]
+            and (told == summary or bool(told and (summary is None or told.through > summary.through)))
+        )
 
     async def _ended(self, session: Session) -> AsyncIterator[Task]:
         """The tasks that have ended: turns in their order, which is not always that of their ids."""

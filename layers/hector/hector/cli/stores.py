@@ -76,7 +76,7 @@ def copy(
                 "sessions there already": copied.there_already,
                 "left: running tasks": " ".join(copied.running),
                 "left: sessions that went another way": " ".join(copied.diverged),
-                "left: sessions that did not arrive whole": " ".join(copied.broken),
+                "left: sessions that are not whole": " ".join(copied.broken),
             }
         )
     raise typer.Exit(COMPLETED if copied.whole else FAILED)
