@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from hector.model import Session
 from hector.stores.base import Idempotency, StagedTurn
@@ -19,7 +20,7 @@ from hector.testing.contract.session_keys import new
 from hector.testing.contract.staging import ended
 from tests.contract.dynamodb.test_expiry import bench, deleted_by_ttl, picked, rows_in, stream_of
 from tests.contract.dynamodb.units import recorded
-from tests.contract.dynamodb.wire import client_of
+from tests.contract.dynamodb.wire import Send, client_of, sending
 
 __all__ = ["bench"]
 COUNT = 5
@@ -141,3 +142,22 @@ async def test_a_session_without_staged_turns_is_created_by_one_write(dynamodb: 
         ("PutItem", "hot"),
         ("PutItem", "task"),
     ]
+
+
+async def test_erasing_calls_no_more_than_its_role_may(bench: Bench) -> None:
+    """As infra/access.yaml has it for the function behind the table's stream."""
+    session = replace(new(bench), metadata={"a": 1}, turns=COUNT)
+    await bench.store.stage_turns(session, turns_of(session))
+    await bench.store.create_session(session, idempotency=Idempotency("key", "fingerprint"))
+    deleted_by_ttl(bench, session)
+    event, store, called = picked(stream_of(bench)), bench.another(), set()
+
+    def look(name: str, request: AWSPreparedRequest, send: Send) -> AWSResponse:
+        called.add(name)
+        return send(request)
+
+    assert isinstance(store, DynamoDBStore)
+    with sending(store, look):
+        await erase_gone(store, event)
+    assert called == {"GetItem", "Query", "DeleteItem"}
+    assert rows_in(bench) == set()
