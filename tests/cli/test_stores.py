@@ -71,7 +71,15 @@ def test_a_store_is_copied(source: str, target: str, fresh_store_url: FreshURL) 
     expected = ["sessions copied\t3", "tasks in them\t6", "tasks that wait\t0", "sessions there already\t0"]
     assert done.stdout.splitlines() == expected
     again = json.loads(hector("store", "copy", one, other, "--json").stdout)
-    assert again == {"sessions": 0, "tasks": 0, "waiting": 0, "thereAlready": 3, "running": [], "diverged": []}
+    assert again == {
+        "sessions": 0,
+        "tasks": 0,
+        "waiting": 0,
+        "thereAlready": 3,
+        "running": [],
+        "diverged": [],
+        "broken": [],
+    }
     listed = [hector("session", "list", HECTOR_STORE=url) for url in (one, other)]
     assert listed[0].returncode == 0, listed[0].stderr
     assert len(listed[0].stdout.splitlines()) == 3
@@ -94,6 +102,23 @@ def test_a_running_turn_is_named(fresh_store_url: FreshURL) -> None:
     done = hector("store", "copy", one, other)
     assert done.returncode == 1
     assert f"left: running tasks\t{task_id}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("backend", [backend for backend in OUTLIVING if backend != "redis"])
+def test_a_source_that_is_not_there_is_refused_and_not_made(backend: str, fresh_store_url: FreshURL) -> None:
+    mistyped, target = fresh_store_url(backend), fresh_store_url(OUTLIVING[-2])
+    before = hector("store", "check", mistyped)
+    refused = hector("store", "copy", mistyped, target)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "FROM: no store is there; is the URL right?" in refused.stderr
+    assert "hector store init" in refused.stderr
+    assert hector("store", "check", mistyped).stdout == before.stdout, "nothing was made of it"
+
+
+def test_a_source_in_a_folder_that_is_not_there_is_refused(fresh_store_url: FreshURL) -> None:
+    refused = hector("store", "copy", "sqlite:////no/such/folder/hector.db", fresh_store_url("sqlite"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "FROM: no store is there; is the URL right? There is no folder '/no/such/folder'" in refused.stderr
 
 
 def test_progress_is_shown_on_a_terminal(fresh_store_url: FreshURL) -> None:

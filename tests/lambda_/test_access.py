@@ -32,7 +32,7 @@ EXPECTED: dict[str, dict[str, tuple[set[str], set[str]]]] = {
     "TableStream": {
         "Traces": TRACES,
         "CleanUp": (
-            {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"},
+            {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:DeleteItem"},
             {"<Table.Arn>"},
         ),
         "Stream": (

@@ -25,7 +25,7 @@ def store(dynamodb_local: str) -> DynamoDBStore:
 
 
 async def rows(store: DynamoDBStore, session_id: str) -> list[Any]:
-    return [key async for keys in store._table.keys(session_id) for key in keys]
+    return [row async for rows in store._table.versions(session_id) for row in rows]
 
 
 async def left_behind(url: str) -> str:
@@ -62,10 +62,10 @@ def test_a_record_that_fails_comes_again_and_keeps_no_other_waiting(
     bad, good = loop.run(left_behind(dynamodb_local)), loop.run(left_behind(dynamodb_local))
     erase = store.erase_gone
 
-    async def erase_gone(session_id: str, key: str | None) -> None:
+    async def erase_gone(session_id: str, *named: str | None) -> None:
         if session_id == bad:
             raise error
-        await erase(session_id, key)
+        await erase(session_id, *named)
 
     monkeypatch.setattr(store, "erase_gone", erase_gone)
     handler = table_stream_handler(services_with(store))

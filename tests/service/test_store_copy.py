@@ -15,6 +15,8 @@ from hector.follow import Follow
 from hector.history import conversation
 from hector.live import LiveLogs
 from hector.model import (
+    Event,
+    EventKind,
     Message,
     Part,
     Principal,
@@ -22,9 +24,11 @@ from hector.model import (
     Session,
     StopReason,
     Summary,
+    Task,
     TaskError,
     TaskState,
     Usage,
+    new_task_id,
 )
 from hector.recovery import Recovery
 from hector.store_copy import Copied, StoreCopy
@@ -74,12 +78,13 @@ async def _all_of(store: Store, session: Session, clock: ManualClock) -> tuple[A
         for task in tasks
         if task.state.terminal
     }
+    begun = [await store.read_events(principal, task_id, after=0) for task_id in session.waiting]
     history = await store.read_history(principal, session.id, limit=1000)
     said = await messages(store, principal, session.id, limit=1000)
     if session.waiting:
         session = replace(session, expires_at=0, last_activity_at=0)
     summary = await store.read_summary(principal, session.id)
-    return session, tasks, logs, history, conversation(history), said.items, summary
+    return session, tasks, logs, begun, history, conversation(history), said.items, summary
 
 
 async def populate(bench: Bench) -> dict[str, Session]:
@@ -114,6 +119,17 @@ async def populate(bench: Bench) -> dict[str, Session]:
     return made
 
 
+async def handed_over(bench: Bench, session: Session, said_so_far: int) -> str:
+    """A task that has begun, and waits for a worker that goes on with it."""
+    lease = await bench.claimed(session)
+    note = Event(said_so_far, EventKind.STATUS, "Another worker goes on.", TaskState.SUBMITTED)
+    for number in range(1, said_so_far):
+        lease = await bench.store.append_events(lease, pieces(number, number), extend=LEASE)
+    lease = await bench.store.append_events(lease, [note], extend=LEASE)
+    await bench.store.release(lease, next_in_line=True)
+    return lease.task_id
+
+
 async def with_files(bench: Bench, session: Session) -> None:
     parts = (Part("look"), Part(raw=bytes(range(256)), media_type="image/png", filename="a.png"),
              Part(url="https://example.com/x", media_type="application/pdf"))  # fmt: skip
@@ -138,11 +154,15 @@ async def test_a_copy_is_equal_between_every_two_backends(pair: tuple[Place, Pla
             await bench.store.line_up(bench.principal, task.id, most=MOST)
         await bench.store.request_cancel(bench.principal, waiting[1].id)
         await bench.ended(await bench.claim(waiting[2]))
+        half = await bench.session()
+        await bench.turn(half)
+        begun = await handed_over(bench, half, 45)
+        await bench.store.line_up(bench.principal, (await bench.submitted(half)).id, most=MOST)
         clock.advance(seconds=1)
         expected = await everything(bench.store, clock)
-        assert len(expected) == len(made) + 1
+        assert len(expected) == len(made) + 2
         result = await copied(bench.store, target, clock)
-        assert (result.sessions, result.waiting, result.whole) == (len(expected), 2, True)
+        assert (result.sessions, result.waiting, result.whole) == (len(expected), 4, True)
         assert await everything(bench.store, clock) == expected, "the source is as it was"
         assert await everything(target, clock) == expected
         again = await copied(bench.store, target, clock)
@@ -155,7 +175,16 @@ async def test_a_copy_is_equal_between_every_two_backends(pair: tuple[Place, Pla
             await target.commit(lease, DONE, nonce=nonce())
             await target.release(lease)
         assert [turn.turn for turn in await target.read_history(bench.principal, line.id, limit=9)] == [1, 2, 3]
+        lease = await target.claim(bench.principal, half.id, begun, lease=LEASE, nonce=nonce())
+        lease = await target.append_events(lease, pieces(46, 46), extend=LEASE)
+        assert (await target.commit(lease, DONE._replace(last_event=46), nonce=nonce())).turn == 2
         await target.aclose()
+
+
+WRITES = (
+    "stage_turns", "create_session", "unstage", "submit", "line_up", "delete_session",
+    "claim", "append_events", "release",
+)  # fmt: skip
 
 
 class Cut(MemoryStore):
@@ -165,7 +194,7 @@ class Cut(MemoryStore):
 
     def __getattribute__(self, name: str) -> Any:
         method = super().__getattribute__(name)
-        if name not in ("stage_turns", "create_session", "unstage", "submit", "line_up", "delete_session"):
+        if name not in WRITES:
             return method
 
         async def counted(*arguments: Any, **options: Any) -> Any:
@@ -183,6 +212,9 @@ async def test_a_copy_that_was_broken_off_anywhere_is_completed_by_the_next(benc
     line = await bench.session()
     for _ in range(2):
         await bench.store.line_up(bench.principal, (await bench.submitted(line)).id, most=MOST)
+    half = await bench.session()
+    await handed_over(bench, half, 45)
+    await bench.store.line_up(bench.principal, (await bench.submitted(half)).id, most=MOST)
     expected = await everything(bench.store, bench.clock)
     cuts = 0
     while True:
@@ -265,3 +297,128 @@ async def test_it_tells_how_far_it_is(benches: tuple[Bench, Bench]) -> None:
         bench.store, other.store, bench.clock, told=lambda so_far: told.append((so_far.sessions, so_far.tasks))
     )
     assert told == [(8, 8), (16, 16), (20, 20)]
+
+
+async def test_what_is_handed_over_after_a_copy_goes_before_those_that_wait_there(benches: tuple[Bench, Bench]) -> None:
+    bench, other = benches
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    await bench.store.line_up(bench.principal, (await bench.submitted(session)).id, most=MOST)
+    result = await copied(bench.store, other.store, bench.clock)
+    assert (result.running, result.waiting) == ([lease.task_id], 1)
+    for first in (1, 3):  # twice: the second time with more in its log
+        lease = await bench.store.append_events(lease, pieces(first, first + 1), extend=LEASE)
+        await bench.store.release(lease, next_in_line=True)
+        assert (await copied(bench.store, other.store, bench.clock)).whole
+        assert await everything(other.store, bench.clock) == await everything(bench.store, bench.clock)
+        lease = await bench.store.claim(bench.principal, session.id, lease.task_id, lease=LEASE, nonce=nonce())
+
+
+@pytest.mark.parametrize("at_work", [False, True])
+async def test_what_was_handed_over_and_is_gone_on_with_in_the_target_is_left_alone(
+    benches: tuple[Bench, Bench], at_work: bool
+) -> None:
+    bench, other = benches
+    session = await bench.session()
+    task_id = await handed_over(bench, session, 2)
+    await copied(bench.store, other.store, bench.clock)
+    lease = await other.store.claim(other.principal, session.id, task_id, lease=LEASE, nonce=nonce())
+    if not at_work:
+        lease = await other.store.append_events(lease, pieces(3, 3), extend=LEASE)
+        await other.store.release(lease, next_in_line=True)
+    before = await everything(other.store, bench.clock)
+    result = await copied(bench.store, other.store, bench.clock)
+    assert (result.diverged, result.whole) == ([session.id], False)
+    assert await everything(other.store, bench.clock) == before
+
+
+class Forgetful(MemoryStore):
+    """Loses some of what was staged, as a session is made of it."""
+
+    loses = ""
+
+    async def create_session(self, session: Session, **options: Any) -> Session:
+        record = self.staged[session.id]
+        match self.loses:
+            case "a turn":
+                del record.tasks[record.ended.pop(0)]
+            case "the history":
+                record.ended.clear()
+            case "an event":
+                record.logs[record.ended[1]].pop()
+            case "the summary":
+                record.summary = None
+            case "everything":
+                del self.staged[session.id]
+        return await super().create_session(session, **options)
+
+
+@pytest.mark.parametrize("loses", ["a turn", "the history", "an event", "the summary", "everything"])
+async def test_what_did_not_arrive_whole_is_named_taken_back_and_copied_the_next_time(
+    benches: tuple[Bench, Bench], loses: str
+) -> None:
+    bench, _ = benches
+    session = await bench.session()
+    for _ in range(25):
+        lease = await bench.store.append_events(await bench.claimed(session), pieces(1, 2), extend=LEASE)
+        await bench.store.save_summary(lease, Summary("So far.", 1))
+        await bench.ended(lease, DONE._replace(last_event=2))
+    target = Forgetful(bench.clock)
+    target.loses = loses
+    result = await copied(bench.store, target, bench.clock)
+    assert (result.broken, result.sessions, result.tasks, result.whole) == ([session.id], 0, 0, False)
+    assert await everything(target, bench.clock) == []
+    target.loses = ""
+    assert (await copied(bench.store, target, bench.clock)).whole
+    assert await everything(target, bench.clock) == await everything(bench.store, bench.clock)
+
+
+class Served(MemoryStore):
+    """Somebody is at work in it, as soon as a session is there."""
+
+    async def create_session(self, session: Session, **options: Any) -> Session:
+        created = await super().create_session(session, **options)
+        now = session.last_activity_at
+        task = Task(new_task_id(session.id, now), session.id, session.agent_id, TaskState.SUBMITTED,
+                    Message.of(Role.USER, "Hello"), now, now)  # fmt: skip
+        await self.submit(task, nonce=nonce())
+        lease = await self.claim(session.principal, session.id, task.id, lease=LEASE, nonce=nonce())
+        await self.save_summary(lease, Summary("They said hello.", created.turns + 1))
+        await self.commit(lease, DONE, nonce=nonce())
+        await self.release(lease)
+        return created
+
+
+@pytest.mark.parametrize("loses", [False, True])
+async def test_what_somebody_says_in_the_target_meanwhile_is_never_taken_back(
+    benches: tuple[Bench, Bench], loses: bool
+) -> None:
+    bench, _ = benches
+    session = await bench.session()
+    for _ in range(25):
+        await bench.turn(session)
+
+    class Target(Served, Forgetful):
+        loses = "a turn"
+
+    target = Target(bench.clock) if loses else Served(bench.clock)
+    result = await copied(bench.store, target, bench.clock)
+    assert (result.broken, result.sessions) == (([session.id], 0) if loses else ([], 1))
+    [newest] = await target.read_history(bench.principal, session.id, limit=1)
+    assert newest.turn == 26
+
+
+async def test_a_session_that_lacks_turns_in_the_source_is_named(benches: tuple[Bench, Bench]) -> None:
+    bench, other = benches
+    session, intact = [await bench.session() for _ in range(2)]
+    for _ in range(3):
+        await bench.turn(session)
+        await bench.turn(intact)
+    assert isinstance(bench.store, MemoryStore)
+    record = bench.store.records[session.id]
+    del record.tasks[record.ended.pop(1)]
+    result = await copied(bench.store, other.store, bench.clock)
+    assert (result.broken, result.sessions, result.whole) == ([session.id], 1, False)
+    assert [entry[0].id for entry in await everything(other.store, bench.clock)] == [intact.id]
+    assert isinstance(other.store, MemoryStore)
+    assert not other.store.staged

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hector.errors import NotFound
+from hector.errors import LeaseLost, LostTurn, NotFound, SessionBusy
 from hector.follow import Follow
 from hector.live import LiveLogs
-from hector.model import Event, Session, Task, TaskState
+from hector.model import Event, Session, Summary, Task, TaskState
+from hector.producer import LEASE
 from hector.recovery import Recovery
 from hector.stores.base import Clock, StagedTurn, Store, system_clock
+from hector.stores.log import read_log
 
 PAGE = 20
-"""Turns of a session that are held in memory at once."""
+"""Turns of a session that are held in memory at once, and events of a turn that are written at once."""
 AT_ONCE = 8
 """Sessions that are copied side by side."""
+_COPYING = "hector store copy"
 
 
 @dataclass(slots=True)
@@ -25,7 +29,9 @@ class Copied:
     """What came of a copy. `sessions`, with their `tasks`, were copied; `there_already` were left as they are.
 
     `running` are the tasks that could not be taken along, because they are being answered at this moment; `diverged`
-    are the sessions that went another way in the target than in the source, and were left as they are there.
+    are the sessions that went another way in the target than in the source, and were left as they are there; `broken`
+    are those that lack turns in the source, or were not whole when they were read again in the target, and were erased
+    there.
     """
 
     sessions: int = 0
@@ -34,10 +40,11 @@ class Copied:
     there_already: int = 0
     running: list[str] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
-        return not self.running and not self.diverged
+        return not (self.running or self.diverged or self.broken)
 
 
 class StoreCopy:
@@ -77,17 +84,17 @@ class StoreCopy:
     async def _session(self, session: Session) -> None:
         try:
             there = await self._in_target(session)
-            if there is not None and not await self._up_to_date(session, there):
+            if there is not None and not await self._can_go_on(session, there):
                 if not await self._is_older_copy(there):
                     self._copied.diverged.append(session.id)
                     return
                 await self._target.delete_session(there.principal, there.id)
                 there = None
-            if there is None:
-                session = await self._take_over(session)
-            else:
+            if there is not None:
                 self._copied.there_already += 1
-            await self._line_up(session, there)
+                await self._line_up(session, there)
+            elif taken := await self._take_over(session):
+                await self._line_up(taken, None)
         except NotFound:
             return  # it has ended or expired meanwhile
 
@@ -97,9 +104,13 @@ class StoreCopy:
         except NotFound:
             return None
 
-    async def _up_to_date(self, session: Session, there: Session) -> bool:
+    async def _can_go_on(self, session: Session, there: Session) -> bool:
+        """Whether all that has ended is there, and what waits can join those that wait there already."""
         newest = await self._source.read_history(session.principal, session.id, limit=1)
-        return newest == await self._target.read_history(there.principal, there.id, limit=1)
+        if newest != await self._target.read_history(there.principal, there.id, limit=1):
+            return False
+        behind = bool(there.waiting) and there.waiting[0] != next(iter(session.waiting), None)
+        return not (behind and await self._handed_over(session))
 
     async def _is_older_copy(self, there: Session) -> bool:
         """Whether all that is there in the target came from the source, and is there still."""
@@ -112,26 +123,59 @@ class StoreCopy:
                 return False
         return there.open_task_id is None
 
-    async def _take_over(self, session: Session) -> Session:
-        """Copy all that has ended, and create the session; as it was in the source then."""
+    async def _take_over(self, session: Session) -> Session | None:
+        """Copy all that has ended, and create the session; as it was in the source then. None if it is not whole."""
         await self._target.unstage(session)
-        count = tasks = 0
+        count = 0
+        staged: dict[str, bytes] = {}
         batch: list[StagedTurn] = []
         async for task in self._ended(session):
             count = max(count, task.turn)
-            tasks += 1
-            batch.append(StagedTurn(task, await self._log(session, task)))
+            batch.append(StagedTurn(task, await _log(self._source, session, task)))
+            staged[task.id] = _fingerprint(*batch[-1])
             if len(batch) == PAGE:
                 await self._target.stage_turns(session, batch)
                 batch = []
+        if count < session.turns:  # the source itself is not whole
+            self._copied.broken.append(session.id)
+            await self._target.unstage(session)
+            return None
         # Read again: a lost turn may have been ended in between.
         session = await self._source.read_session(session.principal, session.id)
         summary = await self._source.read_summary(session.principal, session.id)
         await self._target.stage_turns(session, batch, summary=summary)
         await self._target.create_session(replace(session, turns=count, open_task_id=None, waiting=()))
+        if not await self._has_arrived(session, staged, count, summary):
+            self._copied.broken.append(session.id)
+            there = await self._in_target(session)
+            if there is not None and await self._is_older_copy(there):
+                await self._target.delete_session(there.principal, there.id)
+            return None
         self._copied.sessions += 1
-        self._copied.tasks += tasks
+        self._copied.tasks += len(staged)
         return session
+
+    async def _has_arrived(
+        self, session: Session, staged: dict[str, bytes], count: int, summary: Summary | None
+    ) -> bool:
+        """Whether the target has these tasks with their logs, so many turns, and the summary."""
+        try:
+            arrived = {
+                task.id: _fingerprint(task, await _log(self._target, session, task))
+                async for task in _tasks(self._target, session)
+            }
+            newest = [task.turn for task in await self._target.read_history(session.principal, session.id, limit=PAGE)]
+            last = newest[-1] if newest else 0
+            told = await self._target.read_summary(session.principal, session.id)
+        except NotFound:
+            await self._source.read_session(session.principal, session.id)  # if it has expired, so has its copy
+            return False
+        return (
+            staged.items() <= arrived.items()
+            and last >= count
+            and newest == [*range(max(0, last - PAGE) + 1, last + 1)]
+            and (told == summary or bool(told and (summary is None or told.through > summary.through)))
+        )
 
     async def _ended(self, session: Session) -> AsyncIterator[Task]:
         """The tasks that have ended: turns in their order, which is not always that of their ids."""
@@ -154,29 +198,68 @@ class StoreCopy:
                 yield early.pop(due)
                 due += 1
 
-    async def _log(self, session: Session, task: Task) -> list[Event]:
-        log: list[Event] = []
-        while len(log) < task.last_event:
-            page = await self._source.read_events(session.principal, task.id, after=len(log))
-            if not page.events:
-                break
-            log += page.events
-        return log
-
     async def _line_up(self, session: Session, there: Session | None) -> None:
         """Let what waits in the source wait in the target, too."""
-        waiting = set(there.waiting if there else ())
+        waiting = there.waiting if there else ()
+        handed_over = await self._handed_over(session)
         for task_id in session.waiting:
-            if task_id in waiting:
+            if task_id in waiting and task_id != handed_over:
                 continue
             task = await self._source.read_task(session.principal, task_id)
             if task.state is not TaskState.SUBMITTED:
                 continue
             submitted = await self._target.submit(task, nonce=secrets.token_hex(8))
-            if submitted.task.state is TaskState.SUBMITTED:
-                most = len(session.waiting) + len(waiting)
-                await self._target.line_up(session.principal, task_id, most=most)
-                self._copied.waiting += 1
+            if submitted.task.state is not TaskState.SUBMITTED:
+                continue
+            if task_id != handed_over:
+                await self._target.line_up(session.principal, task_id, most=len(session.waiting) + len(waiting))
+            elif not await self._hand_over(session, task_id):
+                self._copied.diverged.append(session.id)
+                return
+            self._copied.waiting += task_id not in waiting
+
+    async def _handed_over(self, session: Session) -> str | None:
+        """The task that has begun, and waits until somebody goes on with it: that can only be the first."""
+        for task_id in session.waiting[:1]:
+            if (await self._source.read_events(session.principal, task_id, after=0, limit=1)).events:
+                return task_id
+        return None
+
+    async def _hand_over(self, session: Session, task_id: str) -> bool:
+        """Repeat in the target how it came to wait in the source: its turn began, said something, and was given back.
+
+        The nonce is the same every time: what was broken off in here is gone on with, lease or no lease. False if
+        somebody in the target has gone on with it, or with another turn.
+        """
+        principal = session.principal
+        log = await read_log(self._source, principal, task_id)
+        there = await read_log(self._target, principal, task_id)
+        if there != log[: len(there)]:
+            return False
+        if there == log and (await self._target.read_events(principal, task_id, after=len(log))).waiting:
+            return True
+        try:
+            lease = await self._target.claim(principal, session.id, task_id, lease=LEASE, nonce=_COPYING)
+            for start in range(len(there), len(log), PAGE):
+                lease = await self._target.append_events(lease, log[start : start + PAGE], extend=LEASE)
+        except (SessionBusy, LostTurn, LeaseLost):
+            return False
+        await self._target.release(lease, next_in_line=True)
+        return True
+
+
+async def _log(store: Store, session: Session, task: Task) -> list[Event]:
+    log: list[Event] = []
+    while len(log) < task.last_event:
+        page = await store.read_events(session.principal, task.id, after=len(log))
+        if not page.events:
+            break
+        log += page.events
+    return log
+
+
+def _fingerprint(task: Task, events: Sequence[Event]) -> bytes:
+    return hashlib.sha256(repr((task, [*events])).encode()).digest()
 
 
 async def _tasks(store: Store, session: Session) -> AsyncIterator[Task]:

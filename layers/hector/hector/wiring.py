@@ -26,7 +26,7 @@ from hector.config.settings import (
 from hector.errors import ConfigError
 from hector.follow import Follow
 from hector.live import LiveLogs
-from hector.model import TurnPolicy
+from hector.model import Millis, TurnPolicy
 from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.services import HEARTBEAT_SECONDS, Services
@@ -91,7 +91,8 @@ def build(
         )
         for id_, agent in settings.agents.items()
     }
-    store = store or open_store(settings.session_store, clock)
+    longest_turn = max(agent.turns.timeout for agent in settings.agents.values())
+    store = store or open_store(settings.session_store, clock, longest_turn=longest_turn)
     live = LiveLogs()
     queue = queue or _queue(settings)
     recovery = Recovery(store, clock, queue)
@@ -159,8 +160,11 @@ def _tokenizer(llm: LLM, agent: Agent) -> Tokenizer | None:
     return own() if own else Estimate()
 
 
-def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
-    """The store that these settings mean; it connects when it is used first. Raises ConfigError."""
+def open_store(settings: StoreSettings, clock: Clock = system_clock, *, longest_turn: Millis = 0) -> Store:
+    """The store that these settings mean; it connects when it is used first. Raises ConfigError.
+
+    `longest_turn`: for how long a turn may run, which says how far back sweeps have to look.
+    """
     match settings:
         case MemoryStoreSettings():
             from hector.stores.memory import MemoryStore
@@ -170,7 +174,11 @@ def open_store(settings: StoreSettings, clock: Clock = system_clock) -> Store:
             from hector.stores.dynamodb import DynamoDBStore
 
             return DynamoDBStore(
-                settings.table, region=settings.region, endpoint_url=settings.endpoint_url, clock=clock
+                settings.table,
+                region=settings.region,
+                endpoint_url=settings.endpoint_url,
+                clock=clock,
+                longest_turn=longest_turn,
             )
         case URLStoreSettings(backend="redis"):
             from hector.stores.redis import RedisStore

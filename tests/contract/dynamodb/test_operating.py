@@ -139,9 +139,35 @@ async def test_what_is_wrong_is_told_with_what_to_do(
     assert says in found[name]
 
 
+KEYS_ONLY = STREAMING | {"StreamViewType": "KEYS_ONLY"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"StreamSpecification": KEYS_ONLY, "ttl": None}, f"KEYS_ONLY, not {STREAM}.*turn it off"),
+        ({"ttl": "expires", "StreamSpecification": None}, "'expires', not by 'ttl'.*turn that off"),
+        (projecting_all(), "projects ALL.*Delete the index"),
+    ],
+)
+async def test_what_is_on_in_another_way_is_no_success_and_stays_as_it_is(
+    store: DynamoDBStore, changes: dict[str, Any], says: str
+) -> None:
+    create(store, **changes)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=says):
+            await store.set_up()
+    # All else that was missing is there.
+    assert described(store) == (
+        changes.get("StreamSpecification") or STREAMING,
+        ("ENABLED", changes.get("ttl") or "ttl"),
+    )
+    assert len(wrong(await store.check())) == 1
+
+
 async def test_no_table(store: DynamoDBStore) -> None:
     [check] = await store.check()
-    assert (check.name, check.ok) == ("table", False)
+    assert (check.name, check.ok, check.missing) == ("table", False, True)
     assert "hector store init" in check.detail
 
 

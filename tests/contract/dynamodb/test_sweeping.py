@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
+from hector.config.settings import DEFAULTS, Settings
 from hector.errors import InvalidRequest
 from hector.stores.dynamodb.rows import Row, typed
 from hector.stores.dynamodb.sweeping import RECENT
 from hector.testing.bench import LEASE, Bench
 from hector.testing.contract.sweeping import unfinished
+from hector.wiring import build
 from tests.contract.dynamodb.wire import Send, answered, batch_reads, sending
 
 LONG = 10 * RECENT
@@ -30,6 +32,29 @@ async def test_only_sessions_with_recent_activity_are_looked_at(dynamodb: Bench)
         assert set(await unfinished(dynamodb, old, new)) == {new.id}
     assert (new.id, "hot") in read
     assert (old.id, "hot") not in read
+
+
+async def test_turns_that_may_take_longer_by_their_settings_are_looked_at_for_longer(
+    dynamodb: Bench, dynamodb_local: str
+) -> None:
+    session = await dynamodb.session(ttl=LONG, max_age=LONG)
+    lease = await dynamodb.claimed(session)
+    dynamodb.clock.advance(seconds=2 * RECENT / 1000 - 1)
+    settings = Settings.model_validate(
+        {
+            "llms": DEFAULTS["llms"],
+            "agents": {"quick": {"llm": "builtin"}, "slow": {"llm": "builtin", "turns": {"timeout": "1h"}}},
+            "session_store": f"dynamodb://contract?endpoint_url={dynamodb_local}",
+        }
+    )
+    dynamodb.store = build(settings, clock=dynamodb.clock).store
+    found = await unfinished(dynamodb, session)
+    assert found[session.id].lost_task_id == lease.task_id
+    dynamodb.clock.advance(seconds=2)
+    with batch_reads(dynamodb.store) as read:
+        assert await unfinished(dynamodb, session) == {}
+    assert (session.id, "hot") not in read
+    await dynamodb.store.aclose()
 
 
 async def test_more_than_are_read_at_once_are_found_in_pages_of_any_size(dynamodb: Bench) -> None:

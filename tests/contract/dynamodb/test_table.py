@@ -17,7 +17,7 @@ from hector.stores.base import Idempotency
 from hector.stores.dynamodb.rows import Row, plain
 from hector.testing.bench import DONE, LEASE, TTL, Bench, nonce, pieces
 from hector.testing.contract.session_keys import new
-from tests.contract.dynamodb.wire import Send, answered, client_of, sending
+from tests.contract.dynamodb.wire import Send, answered, batch_reads, client_of, sending
 
 DAY = 86_400
 
@@ -225,3 +225,25 @@ async def test_more_sessions_than_one_batch_takes_are_listed(dynamodb: Bench) ->
     page = await dynamodb.store.list_sessions(dynamodb.principal, limit=102)
     rest = await dynamodb.store.list_sessions(dynamodb.principal, limit=102, cursor=page.next_cursor)
     assert len({session.id for session in page.items + rest.items}) == 105
+
+
+async def test_a_listing_looks_at_no_more_than_so_many_and_says_where_it_goes_on(
+    dynamodb: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hector.stores.dynamodb.sessions._LOOKED_AT", 6)
+    monkeypatch.setattr("hector.stores.dynamodb.sessions._AT_ONCE", 4)
+    wanted = [await dynamodb.session(agent_id="rare") for _ in range(2)]
+    for _ in range(20):
+        dynamodb.clock.advance(seconds=1)
+        await dynamodb.session(agent_id="frequent")
+    found, cursor, pages = [], None, 0
+    while True:
+        with batch_reads(dynamodb.store) as read:
+            page = await dynamodb.store.list_sessions(dynamodb.principal, agent_id="rare", cursor=cursor, limit=2)
+        assert len(read) <= 8, "two pages of the index"
+        found += page.items
+        pages += 1
+        if (cursor := page.next_cursor) is None:
+            break
+    assert {session.id for session in found} == {session.id for session in wanted}
+    assert pages == 4

@@ -9,6 +9,7 @@ import pytest
 
 from hector.errors import LeaseLost
 from hector.stores.base import Idempotency
+from hector.stores.redis import RedisStore
 from hector.stores.redis.records import SETTLED
 from hector.testing.bench import LEASE, MAX_AGE, TTL, Bench, done, nonce, pieces
 from hector.testing.contract.session_keys import new
@@ -150,6 +151,34 @@ async def test_the_clean_up_erases_what_expired_sessions_have_left(redis: Bench,
     redis.clock.now = alive.last_expiry
     assert await redis.store.clean_up() == 1
     assert [key for key in await engine.keys() if not key.endswith(":wake")] == []
+
+
+async def test_a_clean_up_that_is_on_its_way_leaves_what_is_staged_meanwhile(
+    redis: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired = await redis.session()
+    await redis.turn(expired)
+    redis.clock.advance(seconds=TTL / 1000)
+    again = replace(new(redis), id=expired.id, turns=2)
+    turns = [ended(again, turn) for turn in (1, 2)]
+    other = redis.another()
+    assert isinstance(other, RedisStore)
+    erase, met = other._erase, []
+
+    async def late(session_id: str, listing: str) -> None:
+        met.append(session_id)
+        await redis.store.unstage(again)
+        await redis.store.stage_turns(again, turns[:1])
+        await erase(session_id, listing)
+
+    monkeypatch.setattr(other, "_erase", late)
+    await other.clean_up()
+    assert met == [expired.id]
+    await redis.store.stage_turns(again, turns[1:])
+    assert await redis.store.create_session(again) == again
+    assert await redis.store.read_history(redis.principal, again.id, limit=5) == [turn.task for turn in turns]
+    redis.clock.advance(seconds=TTL / 1000)
+    assert await redis.another().clean_up() == 1, "what was staged is cleaned up like all else"
 
 
 async def test_a_clean_up_in_a_cluster(everywhere: Bench) -> None:

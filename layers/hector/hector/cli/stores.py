@@ -56,7 +56,8 @@ def copy(
     """Copy every live session of everybody: same ids, times, tasks and logs. Stop the servers first.
 
     A session is there whole or not at all; what was broken off is completed by the same command. Idempotency keys stay
-    behind, and so do turns that are running: they are named, and the exit code is 1.
+    behind, and so do turns that are running: they are named, and the exit code is 1. A session is read again when it
+    has arrived; one that is not whole then is taken back, and named.
     """
     from hector.cli.tables import print_json, print_pairs
 
@@ -75,6 +76,7 @@ def copy(
                 "sessions there already": copied.there_already,
                 "left: running tasks": " ".join(copied.running),
                 "left: sessions that went another way": " ".join(copied.diverged),
+                "left: sessions that are not whole": " ".join(copied.broken),
             }
         )
     raise typer.Exit(COMPLETED if copied.whole else FAILED)
@@ -104,6 +106,10 @@ async def _copy(source: Store, target: Store) -> Copied:
 
     from hector.store_copy import StoreCopy
 
+    # Many an engine makes at its first use what is not there: a mistyped source would be an empty one.
+    for found in await source.check():
+        if found.missing:
+            raise ConfigError(f"FROM: no store is there; is the URL right? {found.detail}")
     if not sys.stderr.isatty():
         return await StoreCopy(source, target).run()
     from rich.console import Console
@@ -125,6 +131,7 @@ def _document(copied: Copied) -> dict[str, Any]:
         "thereAlready": copied.there_already,
         "running": copied.running,
         "diverged": copied.diverged,
+        "broken": copied.broken,
     }
 
 

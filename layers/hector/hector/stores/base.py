@@ -121,11 +121,15 @@ class Unfinished(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One thing about the engine that was looked at; where it is not `ok`, the `detail` says what to do."""
+    """One thing about the engine that was looked at; where it is not `ok`, the `detail` says what to do.
+
+    `missing`: what the store keeps its sessions in has not been made yet.
+    """
 
     name: str
     ok: bool
     detail: str
+    missing: bool = False
 
 
 class Page(NamedTuple, Generic[T]):
@@ -159,6 +163,7 @@ class Store(Protocol):
     ) -> Page[Session]:
         """The principal's sessions, newest activity first. Raises InvalidRequest for a cursor that is not ours.
 
+        Where a store had to look at very many for it, a page may be short, or empty, and have a cursor all the same.
         Activity is the start of a turn (or the session's creation): an index over it costs one change per turn.
         """
 
@@ -187,7 +192,8 @@ class Store(Protocol):
         Their tasks are numbered from 1 by `turn`, in the order in which they are handed in (which is mostly, but where
         tasks waited not always, that of their ids), and `session.turns` is their number in the end. A task that ended
         before its turn came has `turn` 0, and is no part of the history. `summary` is one of these turns. Until the
-        session is created nobody sees any of this, and a crash leaves nothing that anybody will see.
+        session is created nobody sees any of this, and a crash leaves nothing that anybody will see. Nothing that an
+        engine does later about a session that had this id before, and was erased, may touch it.
         """
 
     async def unstage(self, session: Session) -> None:
@@ -307,9 +313,10 @@ class Store(Protocol):
         """The sessions of everybody, each once, in no particular order: for operators, never for a route."""
 
     async def list_unfinished(self, *, cursor: str | None = None, limit: int = 100) -> Page[Unfinished]:
-        """The sessions, of everybody, that a sweep has to look after; those with activity in the last hour at least.
+        """The sessions, of everybody, that a sweep has to look after. The cursor is the store's own.
 
-        A turn whose lease has run out, or tasks that wait while no turn is open. The cursor is the store's own.
+        A turn whose lease has run out, or tasks that wait while no turn is open. A store may leave out those without
+        activity in the last hour, and in the time that the longest turn may take before it.
         """
 
     async def clean_up(self) -> int:

@@ -18,10 +18,14 @@ EVENT_PATTERN = {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["ho
 
 
 class Gone(NamedTuple):
-    """A session whose hot record was deleted; `key` is the partition of its idempotency key, if it had one."""
+    """A session whose hot record was deleted.
+
+    `key` is the partition of its idempotency key, if it had one; `staged` is of the turns that it began with, if any.
+    """
 
     session_id: str
     key: str | None
+    staged: str | None
 
 
 def gone(event: dict[str, Any]) -> Iterator[Gone]:
@@ -29,7 +33,7 @@ def gone(event: dict[str, Any]) -> Iterator[Gone]:
     for record in event["Records"]:
         row = plain(record["dynamodb"]["Keys"]) | plain(record["dynamodb"].get("OldImage", {}))
         if record["eventName"] == "REMOVE" and row["sk"] == "hot":
-            yield Gone(row["pk"], row.get("key"))
+            yield Gone(row["pk"], row.get("key"), row.get("staged"))
 
 
 async def erase_gone(store: DynamoDBStore, event: dict[str, Any]) -> int:
@@ -39,5 +43,5 @@ async def erase_gone(store: DynamoDBStore, event: dict[str, Any]) -> int:
     """
     sessions = list(gone(event))
     for session in sessions:
-        await store.erase_gone(session.session_id, session.key)
+        await store.erase_gone(*session)
     return len(sessions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -52,6 +53,10 @@ def hot_key(session_id: str) -> Key:
 
 def meta_key(session_id: str) -> Key:
     return session_id, "meta"
+
+
+def marker_key(session_id: str) -> Key:
+    return session_id, "staging"
 
 
 def summary_key(session_id: str) -> Key:
@@ -172,13 +177,21 @@ def lease_of(hot: Row, metadata: dict[str, Any], now: Millis) -> Lease:
 
 
 def meta_row(session_id: str, metadata: dict[str, Any], last_expiry: Millis) -> Row:
+    """Its nonce tells it from one that the session had in a former life."""
     pk, sk = meta_key(session_id)
-    return {"pk": pk, "sk": sk, "metadata": dumped(metadata), "ttl": far(last_expiry)}
+    nonce = secrets.token_hex(4)
+    return {"pk": pk, "sk": sk, "metadata": dumped(metadata), "nonce": nonce, "ttl": far(last_expiry)}
 
 
 def metadata_of(hot: Row, meta: Row | None) -> dict[str, Any]:
     """The hot record says whether there is any."""
     return json.loads(meta["metadata"]) if meta and "meta" in hot else {}
+
+
+def marker_row(session: Session, nonce: str) -> Row:
+    """Written before the turns that are staged for a session: see `staging`."""
+    pk, sk = marker_key(session.id)
+    return {"pk": pk, "sk": sk, "staged": nonce, "ttl": far(session.last_expiry)}
 
 
 def summary_row(session: Session, summary: Summary, *, fence: int) -> Row:

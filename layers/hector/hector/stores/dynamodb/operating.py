@@ -22,7 +22,8 @@ _NOWHERE = typed({"pk": "check#hector", "sk": "nothing"})
 async def set_up(connection: Connection) -> None:
     """Create the table if it is not there, and turn on what one of ours lacks: its stream, its TTL.
 
-    Raises StoreUnavailable for a table of something else, which is left as it is.
+    Raises StoreUnavailable for a table of something else, which is left as it is, and for what is on already, but in
+    another way: who relies on that is not known here.
     """
     await connection.run(lambda client: _set_up(client, connection.table))
 
@@ -38,7 +39,7 @@ async def check(connection: Connection) -> list[Check]:
             return found
     if found is None:
         missing = f"There is no table {connection.table!r} in this region and account: {_INIT} creates it."
-        return [Check("table", False, missing)]
+        return [Check("table", False, missing, missing=True)]
     calls = _cheap_calls(connection.table)
     return found + [await _permission(connection, operation, parameters) for operation, parameters in calls]
 
@@ -58,9 +59,13 @@ def _set_up(client: Any, name: str) -> None:
         )
     if not table.get("StreamSpecification", {}).get("StreamEnabled"):
         client.update_table(TableName=name, StreamSpecification=_STREAMING)
-        _when_ready(client, name)
-    if not _expiry(client, name).ok:
+        table = _when_ready(client, name)
+    expires_by = _expires_by(client, name)
+    if expires_by is None:
         _turn_on_ttl(client, name)
+    for found in (_index(table), _stream(table), _expiry(expires_by or TTL)):
+        if not found.ok:
+            raise StoreUnavailable(f"The DynamoDB table {name!r} cannot be set up as it is. {found.detail}")
 
 
 def _turn_on_ttl(client: Any, name: str) -> None:
@@ -81,7 +86,7 @@ def _look_at(client: Any, name: str) -> list[Check] | None:
         Check("table", status in ("ACTIVE", "UPDATING"), f"{table['TableArn']} is {status.lower()}."),
         _keys(table),
         _index(table),
-        _expiry(client, name),
+        _expiry(_expires_by(client, name)),
         _stream(table),
         _backups(client, name),
     ]
@@ -121,19 +126,23 @@ def _index(table: dict[str, Any]) -> Check:
     return Check("index", True, f"The index {INDEX!r} lists sessions by owner_key and activity.")
 
 
-def _expiry(client: Any, name: str) -> Check:
+def _expires_by(client: Any, name: str) -> str | None:
+    """The attribute that says when a row expires; None if rows do not."""
     described = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-    status, attribute = described.get("TimeToLiveStatus", "DISABLED"), described.get("AttributeName")
-    if status in ("ENABLED", "ENABLING") and attribute == TTL:
-        return Check("ttl", True, "Expired rows are deleted.")
-    if status in ("ENABLED", "ENABLING"):
+    return described["AttributeName"] if described.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else None
+
+
+def _expiry(attribute: str | None) -> Check:
+    if attribute is None:
+        return Check("ttl", False, f"Expired rows stay, and are paid for: {_INIT} turns the TTL on.")
+    if attribute != TTL:
         return Check(
             "ttl",
             False,
             f"Rows expire by the attribute {attribute!r}, not by {TTL!r}: turn that off, and an hour later {_INIT} "
             "turns the right one on.",
         )
-    return Check("ttl", False, f"Expired rows stay, and are paid for: {_INIT} turns the TTL on.")
+    return Check("ttl", True, "Expired rows are deleted.")
 
 
 def _stream(table: dict[str, Any]) -> Check:

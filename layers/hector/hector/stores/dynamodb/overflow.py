@@ -36,6 +36,12 @@ def moved_out(key: Key, values: Row, by: str, ttl: int) -> tuple[Row, list[Row]]
     return kept, rows
 
 
+def fitting(row: Row, by: str) -> list[Row]:
+    """The row as it fits into an item, and those that hold the rest."""
+    kept, parts = moved_out((row["pk"], row["sk"]), row, by, row["ttl"])
+    return [kept, *parts]
+
+
 def keys_of(row: Row) -> list[Key]:
     """Of the rows that hold what is not in this one."""
     return [(row["pk"], sk) for name in MOST_BYTES for sk in _parts(row, name)]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeVar
 
 from hector.concurrency import side_by_side
 from hector.errors import IdempotencyKeyReused, NotFound
-from hector.model import Millis, Principal, Session, Summary, is_id, session_id_of
-from hector.stores.base import Clock, Idempotency, Page, StagedTurn
+from hector.model import Millis, Principal, Session, is_id, session_id_of
+from hector.stores.base import Clock, Idempotency, Page
 from hector.stores.cursors import check_sessions_cursor
 from hector.stores.dynamodb import items, overflow, pointers
 from hector.stores.dynamodb.failures import ConditionFailed
-from hector.stores.dynamodb.rows import Key, Row
+from hector.stores.dynamodb.rows import Row
+from hector.stores.dynamodb.staging import Staging
 from hector.stores.dynamodb.table import Table, Value
 
 A = TypeVar("A")
@@ -23,6 +23,9 @@ ALIVE = "((idle_until > :now AND last_expiry > :now) OR lease_until > :now)"
 _REMEMBERED = 1024
 _AFTER_ALL = "~"
 """Sorts after every activity key."""
+_LOOKED_AT, _AT_ONCE = 1_000, 50
+"""Sessions that a listing reads at most, and at once if it is by agent: the index tells neither their agents nor
+whether they have expired."""
 
 
 class Settled(NamedTuple):
@@ -33,10 +36,9 @@ class Settled(NamedTuple):
     has_line: bool
 
 
-class Sessions:
+class Sessions(Staging):
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = table
-        self._now = clock
+        super().__init__(table, clock)
         self._settled: dict[str, Settled] = {}
 
     async def create_session(self, session: Session, *, idempotency: Idempotency | None = None) -> Session:
@@ -58,16 +60,22 @@ class Sessions:
         owner = items.owner_key(principal)
         before = _AFTER_ALL if cursor is None else check_sessions_cursor(cursor)
         found: dict[str, tuple[str, Row]] = {}
-        async for entries in self._table.query_activity(owner, before=before, page=limit + 1):
+        looked_at, end = 0, None
+        page = limit + 1 if agent_id is None else max(limit + 1, _AT_ONCE)
+        async for entries in self._table.query_activity(owner, before=before, page=page):
             for entry, hot in await self._alive(entries):
                 if agent_id in (None, hot["agent"]):
                     # The index lags behind: a session that has just moved in it may be there twice.
                     found.setdefault(hot["pk"], (entry["activity"], hot))
+            looked_at += len(entries)
             if len(found) > limit:
+                end = [*found.values()][limit - 1][0]
                 break
-        shown = [*found.values()][:limit]
-        sessions = await self._shown([hot for _, hot in shown])
-        return Page(sessions, shown[-1][0] if len(found) > limit else None)
+            if looked_at >= _LOOKED_AT and entries:
+                end = entries[-1]["activity"]
+                break
+        sessions = await self._shown([hot for _, hot in [*found.values()][:limit]])
+        return Page(sessions, end)
 
     async def update_session(
         self,
@@ -104,24 +112,6 @@ class Sessions:
                 raise NotFound.session(session_id) from None
         return await self.read_session(principal, session_id)
 
-    async def stage_turns(
-        self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
-    ) -> None:
-        rows = [
-            row
-            for turn in turns
-            for row in (
-                items.ended_row(turn.task, session.last_expiry),
-                *items.log_rows(turn.task.id, turn.events, 0, session.last_expiry),
-            )
-        ]
-        if summary is not None:
-            rows.append(items.summary_row(session, summary, fence=0))
-        await self._table.put_many(part for row in rows for part in _fitting(row, "staged"))
-
-    async def unstage(self, session: Session) -> None:
-        await self.erase(session.id)
-
     async def delete_session(self, principal: Principal, session_id: str) -> None:
         hot = await self._hot(principal, session_id)
         if "key" in hot:
@@ -136,28 +126,12 @@ class Sessions:
         self._settled.pop(session_id, None)
         await self.erase(session_id)
 
-    async def erase(self, session_id: str) -> None:
-        """Erase what belonged to a session whose hot record is gone, down to what its last worker may still write."""
-        left = True
-        while left:
-            left = False
-            async for keys in self._table.keys(session_id):
-                await self._table.delete_many(keys)
-                left = left or bool(keys)
-
-    async def erase_gone(self, session_id: str, key: str | None) -> None:
-        """Erase what is left of a session whose hot record was deleted, unless it is there again; `key` as in it."""
-        if await self._table.get(items.hot_key(session_id)) is not None:
-            return
-        if key is not None:
-            await self._free((key, pointers.POINTER), session_id)
-        await self.erase(session_id)
-
     async def _create(self, hot: Row, session: Session) -> Row:
         """The hot record that is there then."""
         if session.metadata:
             await self._put_new(items.meta_row(session.id, session.metadata, session.last_expiry))
-        hot = await self._put_new(hot)
+        hot = await self._put_new(hot | await self._staged_for(session))
+        self._staging.discard(session.id)
         self._remember(hot)
         return hot
 
@@ -177,21 +151,6 @@ class Sessions:
                     raise IdempotencyKeyReused.key(idempotency.key)
                 return hot or await self._create(items.hot_row(first) | {"key": pointer["pk"]}, first)
             await self._free((pointer["pk"], pointer["sk"]), first.id)
-
-    async def _free(self, pointer: Key, session_id: str) -> None:
-        """Free an idempotency key, unless it stands for another session by now."""
-        with contextlib.suppress(ConditionFailed):
-            await self._table.delete(
-                pointer, condition="attribute_not_exists(pk) OR target = :target", target=session_id
-            )
-
-    async def _put_new(self, row: Row) -> Row:
-        """The row, or the one that was there before."""
-        try:
-            await self._table.put(row, condition="attribute_not_exists(pk)")
-        except ConditionFailed as met:
-            return met.row
-        return row
 
     async def _hot(self, principal: Principal, session_id: str) -> Row:
         """The hot record of a session that is alive and the principal's. Raises NotFound."""
@@ -228,7 +187,7 @@ class Sessions:
 
     async def _put(self, row: Row, by: str, *, condition: str, **values: Value) -> None:
         """Put a row, and before it what is too large for it. `by` names the write. Raises ConditionFailed."""
-        row, *parts = _fitting(row, by)
+        row, *parts = overflow.fitting(row, by)
         if parts:
             await self._table.put_many(parts)
         await self._table.put(row, condition=condition, **values)
@@ -285,12 +244,6 @@ class Sessions:
         settled = Settled(hot["last_expiry"], "meta" in hot, bool(hot.get("waiting")))
         remember(self._settled, hot["pk"], settled)
         return settled
-
-
-def _fitting(row: Row, by: str) -> list[Row]:
-    """The row as it fits into an item, and those that hold the rest."""
-    kept, parts = overflow.moved_out((row["pk"], row["sk"]), row, by, row["ttl"])
-    return [kept, *parts]
 
 
 def remember(memory: dict[str, A], key: str, value: A) -> None:

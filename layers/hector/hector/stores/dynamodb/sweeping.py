@@ -15,11 +15,14 @@ from hector.stores.dynamodb.rows import Row
 from hector.stores.dynamodb.sessions import Sessions
 
 RECENT: Millis = 3_600_000
+"""A sweep looks at the sessions in which a turn may have run so long ago: its start is what the index tells."""
 _LOOKED_AT = 100
 """Hot records read at once."""
 
 
 class Sweeping(Sessions):
+    _longest_turn: Millis = 0
+
     async def read_owner(self, session_id: str) -> Principal:
         hot = await self._table.get(items.hot_key(session_id)) if is_id(session_id) else None
         if hot is None or items.expires_at(hot) <= self._now():
@@ -35,7 +38,7 @@ class Sweeping(Sessions):
         """Each call scans up to 1 MB of the index, some 7,000 sessions, and looks at those with recent activity."""
         now = self._now()
         entries, end = await self._table.scan_activity(
-            after=_place(cursor), since=activity_key_at(max(0, now - RECENT), "")
+            after=_place(cursor), since=activity_key_at(max(0, now - RECENT - self._longest_turn), "")
         )
         found: list[Row] = []
         for start in range(0, len(entries), _LOOKED_AT):

@@ -6,18 +6,20 @@ All reads but the index's are consistent, all pages are followed, and what Dynam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from hector.stores.dynamodb.connection import Connection
-from hector.stores.dynamodb.failures import busy
+from hector.stores.dynamodb.failures import ConditionFailed, busy
 from hector.stores.dynamodb.patience import Patience
 from hector.stores.dynamodb.rows import Key, Row, plain, typed
 from hector.stores.dynamodb.schema import INDEX
 
+T = TypeVar("T")
 Value = str | int | list[str]
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html and API_BatchWriteItem.html
@@ -26,7 +28,9 @@ _WRITES_AT_ONCE = 25
 _BYTES_AT_ONCE = 4_000_000
 """A quarter of what AWS takes, for the client may escape a text to three times its size."""
 _WRITERS = 4
-"""Batches on their way at the same time."""
+"""Writes, or batches of them, on their way at the same time."""
+_VERSION = ("staged", "nonce")
+"""Attributes that differ between a row and one that takes its place."""
 
 
 class Update(NamedTuple):
@@ -112,17 +116,22 @@ class Table:
     async def delete_many(self, keys: Iterable[Key]) -> None:
         await self._write_many({"DeleteRequest": {"Key": _key(key)}} for key in keys)
 
+    async def delete_unchanged(self, rows: Iterable[Row]) -> None:
+        """Those that are as `versions` gave them, one by one: the writes of a batch have no conditions."""
+
+        async def delete(row: Row) -> None:
+            same = [f"{name} = :{name}" if name in row else f"attribute_not_exists({name})" for name in _VERSION]
+            with contextlib.suppress(ConditionFailed):
+                await self.delete(
+                    (row["pk"], row["sk"]),
+                    condition=" AND ".join(same),
+                    **{name: row[name] for name in _VERSION if name in row},
+                )
+
+        await _each(rows, delete)
+
     async def _write_many(self, wanted: Iterable[Any]) -> None:
-        batches = deque(_batches(wanted))
-
-        async def write() -> None:
-            while batches:
-                await self._write(batches.popleft())
-
-        done = await asyncio.gather(*(write() for _ in range(min(_WRITERS, len(batches)))), return_exceptions=True)
-        for failure in done:
-            if failure is not None:
-                raise failure
+        await _each(_batches(wanted), self._write)
 
     async def _write(self, batch: list[Any]) -> None:
         patience = Patience()
@@ -148,16 +157,16 @@ class Table:
         ):
             yield rows
 
-    async def keys(self, session_id: str) -> AsyncIterator[list[Key]]:
-        """The keys of all rows of a session, page by page."""
+    async def versions(self, session_id: str) -> AsyncIterator[list[Row]]:
+        """The keys of all rows of a session, with what tells a row from one that takes its place, page by page."""
         async for rows in self._pages(
             0,
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues=typed({":pk": session_id}),
-            ProjectionExpression="pk, sk",
+            ProjectionExpression=", ".join(("pk", "sk", *_VERSION)),
             ConsistentRead=True,
         ):
-            yield [(row["pk"], row["sk"]) for row in rows]
+            yield rows
 
     async def query_activity(self, owner_key: str, *, before: str, page: int) -> AsyncIterator[list[Row]]:
         """The keys of a principal's hot records whose `activity` comes before, newest first, page by page."""
@@ -194,6 +203,20 @@ class Table:
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         return await self._connection.call(operation, TableName=self._name, **parameters)
+
+
+async def _each(wanted: Iterable[T], write: Callable[[T], Awaitable[None]]) -> None:
+    """Write all of them, some at the same time; what fails is raised when the others are done."""
+    left = deque(wanted)
+
+    async def work() -> None:
+        while left:
+            await write(left.popleft())
+
+    done = await asyncio.gather(*(work() for _ in range(min(_WRITERS, len(left)))), return_exceptions=True)
+    for failure in done:
+        if failure is not None:
+            raise failure
 
 
 def _batches(requests: Iterable[Any]) -> Iterable[list[Any]]:

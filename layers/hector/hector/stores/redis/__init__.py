@@ -6,7 +6,7 @@
     {<session>}:tasks           a sorted set: all tasks, in the order of their ids
     {<session>}:turns           a sorted set: those that ended, by the number of their turn
     {<session>}:keys            a hash: idempotency keys, and the tasks that they stand for
-    {<session>}:staged          a hash: the summary of turns whose session is not created yet
+    {<session>}:staged          a hash, while turns of a session that is not created yet are here: their summary
     {<session>}:wake            a stream of one entry, for a minute: a task's state has changed
 
     owner:<hash>                a sorted set: a principal's sessions by their last activity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from hector.concurrency import side_by_side
 from hector.errors import LeaseLost, LineFull, LostTurn, NotFound, SessionBusy, TaskClosed, TaskNotCancelable
@@ -110,8 +111,8 @@ class Records:
             await self._connection.run("unlist", [listing], self._now(), seen, *session_ids)
 
     async def _erase(self, session_id: str, owner_listing: str) -> None:
-        """Erase what is left of a session whose hot record is gone."""
-        await self._erase_tasks(session_id)
+        """Erase what is left of a session whose hot record is gone, unless turns are being staged for it anew."""
+        await self._erase_tasks(session_id, "left")
         await side_by_side(
             self._connection.calls(
                 [
@@ -123,10 +124,10 @@ class Records:
             self._connection.call("ZREM", owner_listing, session_id),
         )
 
-    async def _erase_tasks(self, session_id: str) -> None:
+    async def _erase_tasks(self, session_id: str, what: Literal["left", "staged"]) -> None:
         left = 1
         while left:
-            [left] = await self._run("erase", session_id, self._now(), _ERASED_AT_ONCE)
+            [left] = await self._run("erase", session_id, self._now(), _ERASED_AT_ONCE, what)
 
 
 _ERASED_AT_ONCE = 500

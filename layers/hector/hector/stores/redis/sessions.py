@@ -81,7 +81,9 @@ class Sessions(Records):
             await self._run("stage_summary", session.id, self._now(), summary.text, summary.through)
 
     async def unstage(self, session: Session) -> None:
-        await self._erase_tasks(session.id)
+        # What has expired under this id may not have been cleaned up: nothing is to be added to that.
+        await self._run("expire", session.id, self._now())
+        await self._erase_tasks(session.id, "staged")
 
     async def _create(self, session: Session, key: str = "") -> Session:
         """As it is then. The listings come first: an entry without its session is skipped, until it is dropped."""

@@ -37,9 +37,11 @@ async def checks(database: Database) -> list[Check]:
 
 def _file(path: Path, missing: str | None) -> Check:
     if missing:
-        return Check("file", False, f"There is no folder {missing!r}: make it, or correct session_store.url.")
+        return Check(
+            "file", False, f"There is no folder {missing!r}: make it, or correct session_store.url.", missing=True
+        )
     if not path.exists():
-        return Check("file", False, f"There is no file {str(path)!r} yet: `hector store init` makes it.")
+        return Check("file", False, f"There is no file {str(path)!r} yet: `hector store init` makes it.", missing=True)
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return Check("file", False, f"{str(path)!r} cannot be written to: let this user write to it and its folder.")
     return Check("file", True, f"{path}, {path.stat().st_size:,} bytes")
@@ -71,7 +73,7 @@ def _of_postgresql(connection: Connection) -> list[Check]:
 def _schema(connection: Connection) -> Check:
     version = version_of(connection)
     if version is None:
-        return Check("schema", False, "There are no tables yet: `hector store init` makes them.")
+        return Check("schema", False, "There are no tables yet: `hector store init` makes them.", missing=True)
     if version < HEAD:
         return Check(
             "schema", False, f"Version {version} is older than {HEAD}: `hector store init` brings it up to date."

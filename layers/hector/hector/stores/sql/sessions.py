@@ -124,7 +124,12 @@ class Sessions:
         self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
     ) -> None:
         def stage(connection: Connection) -> None:
-            until = self._now() + STAGED
+            now = self._now()
+            until = now + STAGED
+            # What had this id before, and has expired, may not have been cleaned up: nothing is to be added to that.
+            connection.execute(
+                delete(sessions).where(sessions.c.id == session.id, ~sessions.c.staged, sessions.c.expires_at <= now)
+            )
             insert_new(connection, sessions, session_values(session) | {"staged": True, "expires_at": until})
             connection.execute(
                 update(sessions).where(sessions.c.id == session.id, sessions.c.staged).values(expires_at=until)

@@ -21,7 +21,7 @@ from hector.model import (
     new_task_id,
 )
 from hector.stores.base import Idempotency, StagedTurn
-from hector.testing.bench import Bench, nonce, pieces, said
+from hector.testing.bench import LEASE, MAX_AGE, TTL, Bench, done, nonce, pieces, said
 from hector.testing.contract.session_keys import new
 
 
@@ -162,3 +162,46 @@ async def test_a_session_that_was_erased_can_be_staged_again(bench: Bench) -> No
     assert await bench.store.read_history(bench.principal, session.id, limit=9) == tasks
     assert (await bench.store.list_tasks(bench.principal, session.id, oldest_first=True)).items == tasks
     assert (await bench.turn(session)).turn == 4
+
+
+async def test_a_session_that_has_expired_can_be_staged_again_while_its_rest_is_cleaned_up(bench: Bench) -> None:
+    """As when it lives on where it is copied from. What cleans up knows of the former life only."""
+    session, _ = await staged(bench, 2)
+    await bench.store.create_session(session)
+    await bench.turn(session)
+    bench.clock.advance(seconds=(session.last_expiry - session.created_at) / 1000)
+    await bench.store.unstage(session)
+    now = bench.clock.now
+    again = replace(new(bench), id=session.id, turns=4, expires_at=now + TTL, last_expiry=now + MAX_AGE)
+    turns = [ended(again, number + 1) for number in range(4)]
+    other = bench.another()
+    for start in range(4):
+        await bench.store.stage_turns(again, turns[start : start + 1])
+        await other.clean_up()
+        bench.clock.advance(seconds=1)
+    assert await bench.store.create_session(again) == again
+    await other.clean_up()
+    assert await other.read_history(bench.principal, session.id, limit=9) == [turn.task for turn in turns]
+    for turn in turns:
+        page = await other.read_events(bench.principal, turn.task.id, after=0)
+        assert (page.events, page.open) == (pieces(1, 1), False)
+
+
+async def test_a_turn_that_was_handed_over_is_handed_over_again(bench: Bench) -> None:
+    """As a copy does it: what waits, and has begun, is begun in the copy and given back, before others line up."""
+    session, _ = await staged(bench, 2)
+    await bench.store.create_session(session)
+    begun, behind = [await bench.submitted(session) for _ in range(2)]
+    for _ in range(2):  # the second time as whoever was interrupted in it
+        lease = await bench.claim(begun, by="copy")
+        lease = await bench.store.append_events(lease, pieces(1, 2), extend=LEASE)
+    await bench.store.release(lease, next_in_line=True)
+    await bench.store.line_up(bench.principal, behind.id, most=2)
+    other = bench.another()
+    page = await other.read_events(bench.principal, begun.id, after=0)
+    assert (page.events, page.open, page.waiting) == (pieces(1, 2), False, True)
+    assert (await other.read_session(bench.principal, session.id)).waiting == (begun.id, behind.id)
+    assert (await other.read_task(bench.principal, begun.id)).state is TaskState.SUBMITTED
+    lease = await bench.claim(begun)
+    await bench.store.append_events(lease, pieces(3, 3), extend=LEASE)
+    assert (await bench.ended(lease, done(3))).turn == 3

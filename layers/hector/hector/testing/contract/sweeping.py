@@ -9,6 +9,8 @@ from hector.model import Session
 from hector.stores.base import Unfinished
 from hector.testing.bench import LEASE, MAX_AGE, TTL, Bench
 
+HOUR = 3_600_000
+
 
 async def unfinished(bench: Bench, *sessions: Session, limit: int = 100) -> dict[str, Unfinished]:
     """Those among these sessions: others may use the same engine."""
@@ -52,6 +54,16 @@ async def test_sessions_in_which_nobody_is_at_work_are_found(bench: Bench) -> No
     assert found[stuck.id].session.waiting == (waits.id,)
     await bench.ended(running)
     assert busy.id in await unfinished(bench, busy), "nobody has begun with the next in line"
+
+
+async def test_a_turn_that_began_within_the_hour_is_found(bench: Bench) -> None:
+    lost, stuck = [await bench.session(ttl=2 * HOUR, max_age=2 * HOUR) for _ in range(2)]
+    gone = await bench.claimed(lost, lease=HOUR - 2000)
+    waits = await bench.submitted(stuck)
+    await bench.store.line_up(bench.principal, waits.id, most=1)
+    bench.clock.advance(seconds=HOUR / 1000 - 1)
+    found = await unfinished(bench, lost, stuck)
+    assert (found[lost.id].lost_task_id, found[stuck.id].lost_task_id) == (gone.task_id, None)
 
 
 async def test_unfinished_sessions_come_in_pages(bench: Bench) -> None:

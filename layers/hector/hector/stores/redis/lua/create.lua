@@ -6,6 +6,7 @@ if not hot then
   local staged = redis.call('HGETALL', base .. ':staged')
   if #staged > 0 then
     redis.call('HSET', base, unpack(staged))
+    redis.call('HDEL', base, 'tasks')
     redis.call('UNLINK', base .. ':staged')
   end
   hot = read_hot()

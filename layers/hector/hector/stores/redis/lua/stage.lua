@@ -11,5 +11,7 @@ for index = 5 + count, #ARGV, 2 do
   number = number + 1
   redis.call('XADD', log, text(number) .. '-0', ARGV[index], ARGV[index + 1])
 end
-for _, key in ipairs({task, log, base .. ':tasks', base .. ':turns'}) do redis.call('PEXPIRE', key, text(DAY)) end
+-- That there are staged tasks: the clean-up must not take them for those of a session that had this id before.
+redis.call('HSET', base .. ':staged', 'tasks', '1')
+for _, key in ipairs({task, log, base .. ':tasks', base .. ':turns', base .. ':staged'}) do redis.call('PEXPIRE', key, text(DAY)) end
 return {'ok'}
