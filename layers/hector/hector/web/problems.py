@@ -19,23 +19,31 @@ from hector.errors import HectorError, SessionBusy
 logger = logging.getLogger(__name__)
 
 
+def problem_document(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
+    """`code` is stable and for programs; `detail` says what to do. `type` is about:blank, so `title` is HTTP's own."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    return body | {name: value for name, value in members.items() if value is not None}
+
+
 def problem(
     status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Response:
-    """`code` is stable and for programs; `detail` says what to do. `type` is about:blank, so `title` is HTTP's own."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
-    content = json.dumps(body | {key: value for key, value in members.items() if value is not None})
+    content = json.dumps(problem_document(status, code, detail, **members))
     return Response(content, status, headers=headers, media_type="application/problem+json")
+
+
+def document(error: HectorError) -> dict[str, Any]:
+    """The error as a problem document."""
+    task_id = error.task_id if isinstance(error, SessionBusy) else None
+    return problem_document(error.status, error.code, error.message, field=error.field, taskId=task_id)
 
 
 def _hector_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HectorError)
-    if isinstance(error, SessionBusy):
-        headers = {"Retry-After": str(error.retry_after)}
-        return problem(error.status, error.code, error.message, headers=headers, taskId=error.task_id)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, SessionBusy) else None
     if error.status >= 500:
         logger.error("%s: %s", error.code, error.message)
-    return problem(error.status, error.code, error.message, field=error.field)
+    return Response(json.dumps(document(error)), error.status, headers, "application/problem+json")
 
 
 def _http_error(request: Request, error: Exception) -> Response:

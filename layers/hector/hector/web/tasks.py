@@ -23,6 +23,10 @@ from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY, PAGING
 
 CANCEL_WAIT_SECONDS = 2.0
+TURN_ERRORS = (
+    "no_session", "session_busy", "too_many_waiting", "body_too_large", "key_reused", "queue_unavailable", "stopping",
+)  # fmt: skip
+"""What every route can answer that takes a message."""
 PREFER = Parameter(
     "Prefer", "`respond-async`: do not wait for the answer; 202, and the task by its Location", place="header"
 )
@@ -164,20 +168,23 @@ async def _spaced(waiting: asyncio.Future[Task], interval: float, abandon: Calla
 
 TASK_ROUTES = (
     ApiRoute("POST", "/sessions/{session_id}/tasks", post_task, "Say something in a session, and wait for the answer",
-             body=PostTask, returns="Task", accepts="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY, PREFER)),
+             body=PostTask, returns="Task", accepts="Task",
+             errors=("wrong_input", *TURN_ERRORS), parameters=(KEY, PREFER)),
     ApiRoute("GET", "/tasks", list_tasks, "List the tasks of a session, newest first", returns="TaskPage",
-             errors=(400, 404),
+             errors=("no_session_id", "wrong_limit", "no_session"),
              parameters=(Parameter("sessionId", "The session", required=True),
                          Parameter("state", "Only the tasks in this state",
                                    schema={"type": "string", "enum": list(TaskState)}), *PAGING)),
-    ApiRoute("GET", "/tasks/{task_id}", read_task, "Read a task", returns="Task", errors=(404,)),
+    ApiRoute("GET", "/tasks/{task_id}", read_task, "Read a task", returns="Task", errors=("no_task",)),
     ApiRoute("POST", "/tasks/{task_id}/cancel", cancel_task, "Cancel a running task", returns="Task",
-             errors=(404, 409)),
-    ApiRoute("GET", "/agents", list_agents, "List the agents", returns="AgentPage"),
-    ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", returns="Agent", errors=(404,)),
+             errors=("no_task", "task_not_cancelable")),
+    ApiRoute("GET", "/agents", list_agents, "List the agents", returns="AgentPage", stored=False),
+    ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", returns="Agent",
+             errors=("no_agent",), stored=False),
     ApiRoute("POST", "/agents/{agent_id}/message/send", send_message, "Send a message, and wait for the answer",
-             body=SendMessage, returns="Task", accepts="Task", errors=(400, 404, 409, 413, 422),
+             body=SendMessage, returns="Task", accepts="Task",
+             errors=("wrong_message", "no_agent", *TURN_ERRORS),
              parameters=(KEY, PREFER)),
-    ApiRoute("GET", "/health", health, "Whether the server is up", returns="Health"),
+    ApiRoute("GET", "/health", health, "Whether the server is up", returns="Health", stored=False),
     *COPY_ROUTES,
 )  # fmt: skip
