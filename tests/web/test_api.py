@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from hector.agents.base import Truncated, Turn
+from hector.errors import StoreUnavailable
 from hector.model import StopReason
 from hector.services import Services
 from hector.stores.memory import MemoryStore
@@ -224,6 +226,19 @@ async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, i
     assert_problem(await client.get(path.format(id_)), 404, "not_found")
 
 
+@pytest.mark.parametrize("wrong", ["hi", 7, [], None, True])
+async def test_what_is_no_object_is_told_in_the_words_of_json(client: httpx.AsyncClient, wrong: object) -> None:
+    refused = await client.post(f"/sessions/{await session_of(client)}/tasks", json={"input": wrong})
+    assert_problem(refused, 400, "invalid_request", "input", "input must be an object.")
+    refused = await client.post("/agents/my_agent/message/send", json={"message": {"parts": 7}})
+    assert_problem(refused, 400, "invalid_request", "message.parts", "message.parts must be an array.")
+
+
+async def test_a_byte_order_mark_is_left_out(client: httpx.AsyncClient) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"agentId": "my_agent"}).encode()
+    assert (await client.post("/sessions", content=body)).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field", "says"),
     [
@@ -243,7 +258,7 @@ async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, i
         (b'{"agentId": "my_agent", "ttl": "soon"}', 400, "ttl", "not a duration"),
         (b'{"agentId": "my_agent", "ttl": 0}', 400, "ttl", "greater than 0"),
         (b'{"agentId": "my_agent", "ttl": "9999d"}', 400, "ttl", "longer than"),
-        (b'{"agentId": "my_agent", "metadata": []}', 400, "metadata", "dictionary"),
+        (b'{"agentId": "my_agent", "metadata": []}', 400, "metadata", "metadata must be an object"),
         (b'{"agentId": "my_agent", "metadata": {"x": 1e400}}', 400, None, "not JSON"),
         (b'{"agentId": "my_agent", "metadata": ' + b'{"x":' * 200 + b"1" + b"}" * 200 + b"}", 400, None, "too deeply"),
         (b'{"agentId": "my_agent", "ttl": "' + b"9" * 400 + b'd"}', 400, "ttl", "too long"),
@@ -264,7 +279,7 @@ async def test_a_bad_body_is_refused_with_a_reason(
     ("input_", "field", "says"),
     [
         (None, "input", "missing"),
-        ("hello", "input", "wrong"),
+        ("hello", "input", "must be an object"),
         ({}, "input.content", "missing"),
         ({"content": ""}, "input.content", "at least 1 character"),
         ({"content": "a\0b"}, "input.content", "NUL"),
@@ -383,7 +398,43 @@ async def test_a_browser_may_call_from_another_origin(client: httpx.AsyncClient)
     assert preflight.status_code == 200
     answer = await client.get("/health", headers={"Origin": "https://app.example.com"})
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert "Location" in answer.headers["access-control-expose-headers"]
+    exposed = answer.headers["access-control-expose-headers"]
+    assert all(name in exposed for name in ("Location", "Content-Location", "Retry-After", "Preference-Applied"))
+
+
+@pytest.mark.parametrize("asked", [("PUT", "prefer"), ("POST", "x-unknown")])
+async def test_what_a_browser_may_not_send_is_told_as_a_problem(
+    client: httpx.AsyncClient, asked: tuple[str, str]
+) -> None:
+    method, header = asked
+    headers = {
+        "Origin": "https://app.example.com",
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": header,
+    }
+    refused = await client.options("/sessions", headers=headers)
+    assert_problem(refused, 400, "invalid_request", says="Access-Control-Allow-Headers")
+    assert refused.headers["access-control-allow-origin"] == "*"
+    assert "PATCH" in refused.headers["access-control-allow-methods"]
+
+
+async def test_a_long_answer_that_cannot_be_told_ends_with_the_problem_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for error, code in ((StoreUnavailable("The store is away."), "store_unavailable"), (KeyError("x"), "internal")):
+        services = services_with(heartbeat=0.05)
+
+        async def ended(*_: Any, error: Exception = error) -> None:
+            await asyncio.sleep(0.2)
+            raise error
+
+        monkeypatch.setattr(services.follow, "ended", ended)
+        async with serving(services) as client:
+            answer = await client.post(f"/sessions/{await session_of(client)}/tasks", json=HELLO)
+        assert (answer.status_code, answer.text[0]) == (200, " "), "the status line has left before"
+        body = answer.json()
+        assert (body["code"], body["status"]) == (code, 503 if code == "store_unavailable" else 500)
+        assert body["detail"]
 
 
 async def test_public_url_is_where_links_lead() -> None:

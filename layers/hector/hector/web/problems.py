@@ -25,10 +25,8 @@ def problem_document(status: int, code: str, detail: str, **members: Any) -> dic
     return body | {name: value for name, value in members.items() if value is not None}
 
 
-def problem(
-    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
-) -> Response:
-    content = json.dumps(problem_document(status, code, detail, **members))
+def problem(status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    content = json.dumps(problem_document(status, code, detail))
     return Response(content, status, headers=headers, media_type="application/problem+json")
 
 
@@ -38,12 +36,16 @@ def document(error: HectorError) -> dict[str, Any]:
     return problem_document(error.status, error.code, error.message, field=error.field, taskId=task_id)
 
 
+def answer_to(error: HectorError) -> Response:
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, SessionBusy) else None
+    return Response(json.dumps(document(error)), error.status, headers, "application/problem+json")
+
+
 def _hector_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HectorError)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, SessionBusy) else None
     if error.status >= 500:
         logger.error("%s: %s", error.code, error.message)
-    return Response(json.dumps(document(error)), error.status, headers, "application/problem+json")
+    return answer_to(error)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -68,13 +70,13 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted({method for route in exact or routes for method in route.methods or ()}))
 
 
-def bug(error: Exception) -> Response:
-    """What nobody thought of; the caller has logged it."""
-    return problem(500, "internal", f"The server failed with {type(error).__name__}; its log says more.")
+def bug(error: Exception) -> HectorError:
+    """What nobody thought of, as what is answered; the caller has logged it."""
+    return HectorError(f"The server failed with {type(error).__name__}; its log says more.")
 
 
 EXCEPTION_HANDLERS: dict[Any, ExceptionHandler] = {
     HectorError: _hector_error,
     HTTPException: _http_error,
-    Exception: lambda _, error: bug(error),
+    Exception: lambda _, error: answer_to(bug(error)),
 }

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from hector.errors import HectorError
 from hector.services import Services
-from hector.web.problems import bug
+from hector.web.problems import answer_to, bug
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ApiRoute(NamedTuple):
             except Exception as error:
                 # Answered here rather than by the outermost middleware, whose answers no other origin may read.
                 logger.exception("%s %s failed", self.method, self.path)
-                return bug(error)
+                return answer_to(bug(error))
 
         return endpoint
 

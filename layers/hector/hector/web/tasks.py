@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from hector import __version__, telemetry
 from hector.dialects.native import agent_json, task_json
-from hector.errors import InvalidRequest
+from hector.errors import HectorError, InvalidRequest
 from hector.model import Principal, Task, TaskState
 from hector.services import Services
 from hector.web.context import absolute_url, answer_seconds, principal_of
 from hector.web.copies import COPY_ROUTES
+from hector.web.problems import bug, document
 from hector.web.requests import PostTask, SendMessage, asked, page_limit, read_body, responds_async, task_state
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY, PAGING
+
+logger = logging.getLogger(__name__)
 
 CANCEL_WAIT_SECONDS = 2.0
 TURN_ERRORS = (
@@ -155,15 +160,27 @@ async def _left(request: Request) -> None:
 
 
 async def _spaced(waiting: asyncio.Future[Task], interval: float, abandon: Callable[[], None]) -> AsyncIterator[bytes]:
+    """White space, then the task; or the problem that keeps it from being told, since the status line has left."""
     try:
         while not waiting.done():
             yield b" "
             await asyncio.wait({waiting}, timeout=interval)
-        yield json.dumps(task_json(waiting.result()), ensure_ascii=False).encode()
+        yield json.dumps(_task_or_problem(waiting), ensure_ascii=False).encode()
     finally:
         if not waiting.done():
             abandon()
             waiting.cancel()
+
+
+def _task_or_problem(waiting: asyncio.Future[Task]) -> dict[str, Any]:
+    try:
+        return task_json(waiting.result())
+    except HectorError as error:
+        logger.error("an answer ends with %s: %s", error.code, error.message)
+        return document(error)
+    except Exception as error:
+        logger.exception("an answer could not be told to its end")
+        return document(bug(error))
 
 
 TASK_ROUTES = (
