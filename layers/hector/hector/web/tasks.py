@@ -33,7 +33,10 @@ TURN_ERRORS = (
 )  # fmt: skip
 """What every route can answer that takes a message."""
 PREFER = Parameter(
-    "Prefer", "`respond-async`: do not wait for the answer; 202, and the task by its Location", place="header"
+    "Prefer",
+    "`respond-async`: do not wait for the answer; 202, and the task by its Location",
+    place="header",
+    schema={"type": "string", "examples": ["respond-async"]},
 )
 
 
