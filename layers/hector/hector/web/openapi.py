@@ -15,6 +15,10 @@ from hector.web.schemas import SCHEMAS
 
 _REFERENCE = "#/components/schemas/{model}"
 _LOCATION = {"description": "The address of what was made", "schema": {"type": "string", "format": "uri"}}
+_LATE = (
+    ". What takes more than a few seconds begins with white space; if the store is away when it ends, a problem "
+    "document is the body, in the task's place"
+)
 _STREAM = {"description": "The address of the task's own stream", "schema": {"type": "string", "format": "uri"}}
 _ALLOW = {"description": "The methods of this path", "schema": {"type": "string"}}
 _APPLIED = {"description": "`respond-async`", "schema": {"type": "string"}}
@@ -34,6 +38,7 @@ def operation(route: ApiRoute) -> dict[str, Any]:
         "responses": {str(route.answer[0]): _success(*route.answer, route.returns)},
     }
     if route.accepts:
+        described["responses"]["200"]["description"] += _LATE
         described["responses"]["202"] = _success(202, "application/json", route.accepts)
     described["parameters"] = [parameter for parameter in described["parameters"] if parameter]
     described["responses"] |= {str(status): {"description": text} for status, text in route.also.items()}

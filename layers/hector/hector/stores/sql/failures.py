@@ -16,6 +16,7 @@ _ANOTHER_TIME = {"40001", "40P01", "53300", "57P01", "57P02", "57P03"}
 """Serialization failure, deadlock, too many connections, the engine is stopped, has crashed, starts."""
 _UNFIT = ("Error binding parameter", "cannot adapt type", "cannot contain NUL")
 """What the drivers say of a value before they ask the engine."""
+_MISTAKES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, SQLAlchemyError)
 _TIMED_OUT = {"55P03", "57014"}
 _STARTING = ("starting up", "shutting down", "recovery mode", "too many", "not yet accepting", "remaining connection")
 
@@ -70,9 +71,11 @@ def _mistake(error: SQLAlchemyError) -> str | None:
     if not isinstance(error, StatementError):
         return None
     text, state = str(error.orig), getattr(error.orig, "sqlstate", None) or ""
-    if isinstance(error, DBAPIError) and not (any(said in text for said in _UNFIT) or state.startswith("22")):
-        return None
-    return type(error.orig).__name__
+    if isinstance(error, DBAPIError):
+        wrong = any(said in text for said in _UNFIT) or state.startswith("22")
+    else:
+        wrong = isinstance(error.orig, _MISTAKES)
+    return type(error.orig).__name__ if wrong else None
 
 
 def _sqlite(text: str, where: str, url: URL) -> HectorError:
