@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,11 +60,59 @@ async def test_the_key_may_come_from_the_environment(wire: Wire, monkeypatch: py
     assert seen == ["from the environment"]
 
 
+@pytest.fixture
+def _no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The SDK looks for a profile where it would by itself, and finds none; it says so only with the first call."""
+    monkeypatch.delenv("ANTHROPIC_CONFIG_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_no_folder")
+async def test_neither_a_key_nor_a_profile(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(*_: object, **__: object) -> None:
+        raise AssertionError("the SDK is not asked")
+
+    monkeypatch.setattr("anthropic.resources.messages.AsyncMessages.create", create)
+    with pytest.raises(AgentError, match="ANTHROPIC_API_KEY") as raised:
+        await outputs(wire.agent("http://127.0.0.1:9", api_key=None))
+    assert raised.value.code == "model_no_credentials"
+
+
 async def test_no_credentials(wire: Wire) -> None:
     async with model_server(wire, streaming(wire, wire.pieces("Hi"), wire.end())) as url:
         with pytest.raises(AgentError, match="ANTHROPIC_API_KEY") as raised:
             await outputs(wire.agent(url, api_key=None))
     assert raised.value.code == "model_no_credentials"
+
+
+async def test_what_else_speaks_of_authentication_is_no_missing_key(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(*_: object, **__: object) -> None:
+        raise TypeError("authentication is a parameter that create() does not have")
+
+    monkeypatch.setattr("anthropic.resources.messages.AsyncMessages.create", create)
+    with pytest.raises(TypeError):
+        await outputs(wire.agent("http://127.0.0.1:9"))
+
+
+@pytest.mark.usefixtures("_no_folder")
+async def test_credentials_may_be_a_header_that_the_sdk_is_told_to_send(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "Authorization: Bearer of a proxy")
+    async with model_server(wire, streaming(wire, wire.pieces("Hi"), wire.end())) as url:
+        assert await outputs(wire.agent(url, api_key=None)) == [Text("Hi"), Usage(20, 3)]
+
+
+async def test_a_usage_that_is_none_is_left_out(wire: AnthropicWire) -> None:
+    end = [
+        wire._event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": "many"}),
+        wire._event("message_stop"),
+    ]
+    async with model_server(wire, streaming(wire, wire.pieces("Hi"), end)) as url:
+        assert await outputs(wire.agent(url)) == [Text("Hi")]
 
 
 async def test_the_sdk_is_not_installed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,12 +49,37 @@ async def test_a_server_without_a_done_line_is_understood(wire: Wire) -> None:
         assert await outputs(wire.agent(url)) == [Text("Hi")]
 
 
-@pytest.mark.parametrize("line", ["{broken", "[]", "7"])
-async def test_a_chunk_that_is_no_object_is_a_failure(wire: Wire, line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{broken", "[]", "7", '{"choices": 7}', '{"choices": {}}', '{"choices": ["x"]}', '{"choices": [null]}',
+        '{"choices": [{"delta": "x"}]}', '{"choices": [{"delta": {"content": 5}}]}',
+        '{"choices": [{"delta": {"content": ["x"]}}]}', '{"choices": [{"delta": {}, "finish_reason": 7}]}',
+    ],
+)  # fmt: skip
+async def test_a_chunk_of_another_shape_is_a_failure(wire: Wire, line: str) -> None:
     async with model_server(wire, streaming(wire, [f"data: {line}\n\n".encode()])) as url:
         with pytest.raises(AgentError) as raised:
             await outputs(wire.agent(url))
     assert raised.value.code == "model_bad_answer"
+
+
+@pytest.mark.parametrize(
+    ("usage", "taken"),
+    [
+        ({"prompt_tokens": 20, "completion_tokens": 3}, [Usage(20, 3)]),
+        ({"prompt_tokens": 20}, [Usage(20, 0)]),
+        (None, []), ({}, []), ({"total_tokens": 7}, []), ([1], []), ("much", []), (7, []),
+        ({"prompt_tokens": None, "completion_tokens": "7"}, []),
+        ({"prompt_tokens": -1, "completion_tokens": 7}, []),
+        ({"prompt_tokens": 1.5, "completion_tokens": 7}, []),
+    ],
+)  # fmt: skip
+async def test_a_usage_that_is_none_is_left_out(wire: Wire, usage: object, taken: list[Usage]) -> None:
+    chunk = f"data: {json.dumps({'choices': None, 'usage': usage})}\n\n".encode()
+    done = b"data: [DONE]\n\n"
+    async with model_server(wire, streaming(wire, wire.pieces("Hi"), [chunk, done])) as url:
+        assert await outputs(wire.agent(url)) == [Text("Hi"), *taken]
 
 
 async def test_no_key_and_a_wrong_key_are_told_apart(wire: Wire) -> None:

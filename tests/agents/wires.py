@@ -84,7 +84,10 @@ class AnthropicWire:
     media_type = "text/event-stream"
     overflow = "prompt is too long: 213462 tokens > 200000 maximum"
     _stops = {"end": "end_turn", "max_tokens": "max_tokens", "filter": "refusal"}  # noqa: RUF012
-    _types = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}  # noqa: RUF012
+    _types = {  # noqa: RUF012
+        401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 504: "timeout_error",
+        529: "overloaded_error",
+    }  # fmt: skip
 
     def agent(self, url: str, **settings: Any) -> Agent:
         return AnthropicAgent(**{"base_url": url, "model": "m", "api_key": "key", "retries": QUICK, **settings})
@@ -136,8 +139,8 @@ class BedrockWire:
     _stops = {"end": "end_turn", "max_tokens": "max_tokens", "filter": "content_filtered"}  # noqa: RUF012
     _codes = {  # noqa: RUF012
         400: "ValidationException", 401: "UnrecognizedClientException", 403: "AccessDeniedException",
-        404: "ResourceNotFoundException", 429: "ThrottlingException", 500: "InternalServerException",
-        503: "ServiceUnavailableException",
+        404: "ResourceNotFoundException", 408: "ModelTimeoutException", 429: "ThrottlingException",
+        500: "InternalServerException", 503: "ServiceUnavailableException", 504: "ModelTimeoutException",
     }  # fmt: skip
 
     def agent(self, url: str, **settings: Any) -> Agent:
@@ -167,7 +170,7 @@ class BedrockWire:
         return JSONResponse({"message": message}, status, {"x-amzn-errortype": self._code(status)})
 
     def _code(self, status: int) -> str:
-        return self._codes[503 if status > 503 else status]
+        return self._codes[503 if status > 504 else status]
 
     def _event(self, kind: str, payload: dict[str, Any]) -> bytes:
         return self._frame({":event-type": kind, ":message-type": "event"}, payload)

@@ -295,7 +295,7 @@ def test_the_api_is_regional() -> None:
 
 
 ALLOWED = {"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"}
-EXPOSED = "Location,Content-Location,Retry-After"
+EXPOSED = "Location,Content-Location,Retry-After,Preference-Applied"
 
 
 def test_browsers_may_send_what_the_api_reads() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from hector.agents.base import Output, Progress, Text, Turn
 from hector.agents.python import PythonAgent, load_target
-from hector.errors import ConfigError
+from hector.errors import AgentError, ConfigError
 from hector.model import Principal, Session, Usage
 from tests.support import said, wait_until
 
@@ -81,7 +81,7 @@ async def test_nothing_is_an_empty_answer() -> None:
 
 @pytest.mark.parametrize("function", [lambda turn: 7, lambda turn: [b"bytes"], lambda turn: {1: 2}])
 async def test_anything_else_is_refused(function: Callable[..., Any]) -> None:
-    with pytest.raises(TypeError, match=r"answer\(turn\) must give str, Text, Progress, Usage or Truncated, not"):
+    with pytest.raises(AgentError, match=r"answer\(turn\) must give str, Text, Progress, Usage or Truncated"):
         await outputs(function)
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
 
+from hector.errors import InvalidRequest
 from hector.stores.base import Store
 from hector.stores.memory import MemoryStore
+from hector.web.requests import MAX_LINE_BYTES, numbered_lines
 from tests.backends import PAIRS, FreshPlace
 from tests.support import ManualClock, frames, services_with, serving
 from tests.web.test_api import HELLO, assert_problem, session_of
 from tests.web.test_sessions import all_messages, text
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 HEADER = {"type": "session", "format": "hector-session", "version": 1, "agentId": "my_agent", "ttl": 60}
 TURN = {
@@ -210,6 +217,47 @@ async def test_a_file_may_be_written_by_hand(client: httpx.AsyncClient, missing_
     assert [message["role"] for message in await all_messages(client, session["sessionId"], 9)] == [
         "user", "assistant", "user",
     ]  # fmt: skip
+
+
+async def test_a_byte_order_mark_before_a_file_is_left_out(client: httpx.AsyncClient) -> None:
+    made = await client.post("/sessions/import", content=b"\xef\xbb\xbf" + file(HEADER, TURN, END))
+    assert (made.status_code, made.json()["turns"]) == (201, 1)
+
+
+class Body:
+    """A request's body in small chunks."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for number, chunk in enumerate(self._chunks):
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+            yield chunk
+
+
+async def lines_of(chunks: Iterable[bytes]) -> list[tuple[int, bytes]]:
+    return [line async for line in numbered_lines(cast("Request", Body(chunks)), hashlib.sha256())]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+async def test_lines_are_the_same_however_the_body_is_cut(size: int) -> None:
+    body = b"first\n\nthird\r\n  \nfifth"
+    chunks = [body[at : at + size] for at in range(0, len(body), size)]
+    assert await lines_of(chunks) == [(1, b"first"), (3, b"third\r"), (5, b"fifth")]
+
+
+async def test_a_long_line_in_small_chunks_is_not_copied_with_each() -> None:
+    """Copied each time, it would be four terabytes, and many minutes."""
+    async with asyncio.timeout(60):
+        ((_, line),) = await lines_of(b"x" * 32 for _ in range(MAX_LINE_BYTES // 32))
+    assert len(line) == MAX_LINE_BYTES
+
+
+async def test_empty_lines_without_end_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="more than 1,000 empty lines"):
+        await lines_of(b"\r\n \n" for _ in itertools.count())
 
 
 END = {"type": "end", "turns": 1}

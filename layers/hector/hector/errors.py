@@ -142,7 +142,7 @@ class AgentError(HectorError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.code = str(code)
 
 
 class ModelError(AgentError):

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from hector import telemetry
 from hector.agents.base import Agent, Progress, Text, Truncated, Turn
+from hector.agents.outputs import checked
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, QueueUnavailable, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
 from hector.model import (
@@ -58,6 +59,8 @@ _DEADLINE = (
     "The function's time was over before the agent had finished. Give it more (the function's Timeout), "
     "or let another one go on (turns.on_deadline: hand_over)."
 )
+
+_NOT_STORED = TaskError("internal", "What came of this turn could not be stored; the server's log says more.")
 
 
 class Stop(Enum):
@@ -160,13 +163,13 @@ class Producer:
                 async for output in outputs:
                     if self._over:
                         return
-                    match output:
+                    match checked(output):
                         case Text(text):
                             self._say(text)
                         case Progress(note, fraction):
                             self._note(note, fraction)
-                        case Usage():
-                            self._usage = output
+                        case Usage() as usage:
+                            self._usage = usage
                         case Truncated(reason):
                             self._stop_reason = reason
                     pieces += 1
@@ -188,8 +191,7 @@ class Producer:
     def _note(self, note: str, fraction: float | None) -> None:
         note = clean_text(note)[:MAX_NOTE_CHARACTERS]
         self._measure(note)
-        known = fraction is not None and math.isfinite(fraction)
-        self._append(EventKind.STATUS, note, TaskState.WORKING, min(max(fraction or 0.0, 0.0), 1.0) if known else None)
+        self._append(EventKind.STATUS, note, TaskState.WORKING, fraction)
 
     def _measure(self, text: str) -> None:
         self._output_bytes += len(text.encode())
@@ -290,7 +292,7 @@ class Producer:
         elif stop is Stop.WORKER_STOPPED:
             problem = TaskError("worker_stopped", "The server was stopped in the middle of this answer. Send it again.")
         elif isinstance(error, AgentError):
-            problem = TaskError(error.code, error.message)
+            problem = TaskError(clean_text(str(error.code)), clean_text(str(error.message)))
         elif error is not None:
             logger.error("the agent of task %s raised", self._lease.task_id, exc_info=error)
             problem = TaskError("agent_error", f"The agent raised {type(error).__name__}; the server's log says more.")
@@ -331,7 +333,18 @@ class Producer:
         return None
 
     async def _finish(self, outcome: Outcome) -> Task:
-        """Flush, commit and release."""
+        """Flush, commit and release. What cannot be stored at all ends as a failure, rather than with its lease."""
+        try:
+            return await self._end(outcome)
+        except (LeaseLost, TaskClosed, NotFound, StoreUnavailable):
+            raise
+        except Exception:
+            if len(self.log.events) > self._flushed:
+                raise  # readers have seen what is not stored: whoever takes over the lease tells them
+            logger.exception("what came of task %s cannot be stored", self._lease.task_id)
+            return await self._end(Outcome(TaskState.FAILED, self._flushed, error=_NOT_STORED))
+
+    async def _end(self, outcome: Outcome) -> Task:
         nonce = secrets.token_hex(8)
 
         async def end() -> Task:

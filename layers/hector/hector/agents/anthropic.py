@@ -18,9 +18,10 @@ from hector.agents.failures import (
     retry_after,
     sdk_missing,
 )
+from hector.agents.outputs import usage_of
 from hector.agents.retries import Retries
 from hector.errors import ModelError
-from hector.model import Part, StopReason, Usage
+from hector.model import Part, StopReason
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -29,7 +30,7 @@ _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 _TAKES = "PNG, JPEG, GIF and WebP images and PDF documents (as bytes, or by an https url), and text files (as bytes)"
 _CONNECT_SECONDS = 10.0
 _WHERE = "Anthropic's API"
-_KEY = "set api_key in hector.yaml, or ANTHROPIC_API_KEY"
+_NO_CREDENTIALS = f"There are no credentials for {_WHERE}: set api_key in hector.yaml, or ANTHROPIC_API_KEY."
 _STATUSES = {
     # In the middle of a stream there is no status, but a type: https://docs.anthropic.com/en/api/errors
     "invalid_request_error": 400,
@@ -98,7 +99,8 @@ class AnthropicAgent:
                             yield Text(event.delta.text)
                         case "message_delta":
                             stop = event.delta.stop_reason or stop
-                            yield Usage(event.usage.input_tokens or asked, event.usage.output_tokens)
+                            if usage := usage_of(event.usage.input_tokens or asked, event.usage.output_tokens):
+                                yield usage
                         case "message_stop":
                             ended = True
         except ModelError:
@@ -130,7 +132,16 @@ class AnthropicAgent:
         except ImportError as error:
             raise sdk_missing("anthropic", "anthropic") from error
         timeout = Timeout(self._idle_timeout, connect=_CONNECT_SECONDS)
-        return AsyncAnthropic(api_key=self._api_key, base_url=self._base_url, timeout=timeout, max_retries=0)
+        client = AsyncAnthropic(api_key=self._api_key, base_url=self._base_url, timeout=timeout, max_retries=0)
+        if not _has_credentials(client):
+            raise no_credentials(_NO_CREDENTIALS)
+        return client
+
+
+def _has_credentials(client: AsyncAnthropic) -> bool:
+    """A key or token, a profile that fetches one, or a header that the SDK was told to send with each call."""
+    headers = {name.lower(): value for name, value in client.default_headers.items()}
+    return bool(client.custom_auth or headers.get("x-api-key") or headers.get("authorization"))
 
 
 def _messages(turn: Turn) -> list[dict[str, Any]]:
@@ -167,8 +178,8 @@ def _translated(error: Exception) -> ModelError | None:
         return _refused(error)
     if "APIConnectionError" in names and isinstance(error.__cause__, Exception):
         error = error.__cause__  # the SDK's own class does not say whether there was a connection at all
-    elif "CredentialsError" in names or (isinstance(error, TypeError) and "authentication" in str(error)):
-        return no_credentials(f"There are no credentials for {_WHERE}: {_KEY}.")
+    elif "CredentialsError" in names:  # of a profile, whose token is fetched with the first call
+        return no_credentials(_NO_CREDENTIALS)
     elif isinstance(error, ValueError):
         return not_understood(_WHERE, str(error))
     return broken(error, _WHERE)

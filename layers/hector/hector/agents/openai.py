@@ -24,6 +24,7 @@ from hector.agents.failures import (
     refused,
     retry_after,
 )
+from hector.agents.outputs import usage_of
 from hector.agents.retries import Retries
 from hector.errors import ModelError
 from hector.model import Part, StopReason, Usage
@@ -97,12 +98,12 @@ class OpenAIAgent:
                         done = True
                         break
                     chunk = self._chunk(event)
-                    for choice in chunk.get("choices") or ():
-                        finish = choice.get("finish_reason") or finish
-                        if text := (choice.get("delta") or {}).get("content"):
+                    for text, reason in self._choices(chunk):
+                        finish = reason or finish
+                        if text:
                             yield Text(text)
-                    if usage := chunk.get("usage"):
-                        yield Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+                    if usage := _usage(chunk.get("usage")):
+                        yield usage
         except SSEError as error:
             raise not_understood(self._where, "this is no event stream") from error
         except httpx.HTTPError as error:
@@ -139,6 +140,23 @@ class OpenAIAgent:
             raise _stopped(error)
         return chunk
 
+    def _choices(self, chunk: dict[str, Any]) -> list[tuple[str | None, str | None]]:
+        """Of each choice the next piece of its text, and why it ended."""
+        match chunk.get("choices"):
+            case None:
+                return []
+            case list() as choices:
+                return [self._choice(choice) for choice in choices]
+        raise not_understood(self._where, "choices that are no list")
+
+    def _choice(self, choice: Any) -> tuple[str | None, str | None]:
+        if isinstance(choice, dict):
+            reason, delta = choice.get("finish_reason"), choice.get("delta") or {}
+            text = delta.get("content") if isinstance(delta, dict) else delta
+            if isinstance(delta, dict) and isinstance(text, str | None) and isinstance(reason, str | None):
+                return text, reason
+        raise not_understood(self._where, f"a choice that is none: {json.dumps(choice)[:100]}")
+
 
 def _messages(turn: Turn) -> list[dict[str, Any]]:
     """Plain texts wherever there are no files: not every server takes blocks."""
@@ -159,6 +177,13 @@ def _file(part: Part) -> Block | None:
     if part.media_type == "application/pdf" and part.raw is not None:
         return {"type": "file", "file": {"filename": part.filename or "document.pdf", "file_data": data}}
     return None if (text := decoded(part)) is None else _text(text)
+
+
+def _usage(usage: Any) -> Usage | None:
+    """Some servers count but the one or the other. What is no report at all is left out: the answer is as good."""
+    if not isinstance(usage, dict) or not usage.keys() & {"prompt_tokens", "completion_tokens"}:
+        return None
+    return usage_of(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
 
 
 def _reason(response: httpx.Response) -> str:

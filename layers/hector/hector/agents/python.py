@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import Any
 
-from hector.agents.base import Output, Progress, Text, Truncated, Turn
+from hector.agents.base import Output, Text, Turn
+from hector.agents.outputs import checked
 from hector.agents.threads import in_thread
 from hector.errors import ConfigError
-from hector.model import Usage
 
 
 class PythonAgent:
@@ -56,11 +56,7 @@ def load_target(target: str) -> Callable[[Turn], Any]:
 
 
 def _output(item: Any) -> Output:
-    if isinstance(item, str):
-        return Text(item)
-    if isinstance(item, Text | Progress | Usage | Truncated):
-        return item
-    raise TypeError(f"answer(turn) must give str, Text, Progress, Usage or Truncated, not {type(item).__name__}")
+    return Text(item) if isinstance(item, str) else checked(item)
 
 
 async def _pieces(result: Any) -> AsyncGenerator[Any, None]:

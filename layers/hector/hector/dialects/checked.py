@@ -16,9 +16,12 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
-    """The JSON object that these bytes are; `what` names them in errors. Raises InvalidRequest."""
+    """The JSON object that these bytes are; `what` names them in errors. Raises InvalidRequest.
+
+    A byte order mark at the beginning is left out (RFC 8259, section 8.1): some editors write one.
+    """
     try:
-        data = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        data = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
         _check_depth(data)
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeDecodeError as error:
@@ -76,6 +79,9 @@ def _invalid(error: ValidationError) -> InvalidRequest:
     said = {
         "missing": "is missing",
         "extra_forbidden": "is not known here",
+        "model_type": "must be an object",
+        "dict_type": "must be an object",
+        "list_type": "must be an array",
     }.get(problem["type"], f"is wrong: {problem['msg'][0].lower()}{problem['msg'][1:]}")
     return InvalidRequest(f"{field} {said}.", field=field)
 

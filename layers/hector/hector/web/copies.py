@@ -150,14 +150,15 @@ def _in_line(error: InvalidRequest, number: int) -> InvalidRequest:
 
 COPY_ROUTES = (
     ApiRoute("GET", "/sessions/{session_id}/messages", list_messages, "Read a session as a conversation",
-             returns="MessagePage", errors=(400, 404),
+             returns="MessagePage", errors=("wrong_limit", "no_session"),
              parameters=(Parameter("order", "asc: oldest first; desc: newest first",
                                    schema={"type": "string", "enum": ["asc", "desc"], "default": "asc"}), *PAGING)),
     ApiRoute("POST", "/sessions/{session_id}/fork", fork_session, "Start a session with the history of another",
              body=ForkSession, body_required=False, answer=(201, "application/json"), returns="Session",
-             errors=(400, 404, 413, 422), parameters=(KEY,)),
+             errors=("wrong_ttl", "wrong_task_id", "no_session", "no_agent", "body_too_large", "key_reused"),
+             parameters=(KEY,)),
     ApiRoute("POST", "/sessions/import", import_session, "Start a session with the history of an exported one",
              upload=(NDJSON, "SessionFile"), answer=(201, "application/json"), returns="Session",
-             errors=(400, 404, 413, 422),
+             errors=("wrong_line", "no_agent", "line_too_large", "key_reused"),
              parameters=(Parameter("agentId", "The agent to go on with, in place of the file's"), KEY)),
 )  # fmt: skip

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from hector.web.examples import BODIES, answers
+from hector.web.known_problems import EVERYWHERE, PROBLEMS, ROUTELESS, STORED, KnownProblem
 from hector.web.routes import ApiRoute, Parameter
-from hector.web.schemas import ERRORS, SCHEMAS
+from hector.web.schemas import SCHEMAS
 
 _REFERENCE = "#/components/schemas/{model}"
 _LOCATION = {"description": "The address of what was made", "schema": {"type": "string", "format": "uri"}}
+_LATE = (
+    ". What takes more than a few seconds begins with white space; if the store is away when it ends, a problem "
+    "document is the body, in the task's place"
+)
+_STREAM = {"description": "The address of the task's own stream", "schema": {"type": "string", "format": "uri"}}
+_ALLOW = {"description": "The methods of this path", "schema": {"type": "string"}}
 _APPLIED = {"description": "`respond-async`", "schema": {"type": "string"}}
 _RETRY_AFTER = {"description": "Seconds until another try is worth it", "schema": {"type": "integer"}}
+
+
+ABOUT = (
+    "Sessions that remember, answers that stream.\n\nEvery error is a problem document (RFC 9457). A path that is not "
+    "here is answered as `components/responses/NoRoute` has it, another method of one that is as `MethodNotAllowed`."
+)
 
 
 def operation(route: ApiRoute) -> dict[str, Any]:
@@ -24,10 +38,11 @@ def operation(route: ApiRoute) -> dict[str, Any]:
         "responses": {str(route.answer[0]): _success(*route.answer, route.returns)},
     }
     if route.accepts:
+        described["responses"]["200"]["description"] += _LATE
         described["responses"]["202"] = _success(202, "application/json", route.accepts)
     described["parameters"] = [parameter for parameter in described["parameters"] if parameter]
     described["responses"] |= {str(status): {"description": text} for status, text in route.also.items()}
-    described["responses"] |= {str(status): _error(status) for status in (*route.errors, *_STORE_ERRORS)}
+    described["responses"] |= _errors((*route.errors, *EVERYWHERE, *(STORED if route.stored else ())))
     if route.body is not None:
         described["requestBody"] = _body("application/json", route.body.__name__, required=route.body_required)
     elif route.upload is not None:
@@ -35,47 +50,76 @@ def operation(route: ApiRoute) -> dict[str, Any]:
     return described
 
 
-_STORE_ERRORS = (503,)
-
-
-def add_schemas(document: dict[str, Any], routes: Sequence[ApiRoute]) -> None:
+def complete(document: dict[str, Any], routes: Sequence[ApiRoute]) -> None:
+    """Add what belongs to no single route: schemas, and examples, and what is answered where there is no route."""
     bodies = [(route.body, "validation") for route in routes if route.body]
     _, definitions = models_json_schema(bodies, ref_template=_REFERENCE)  # type: ignore[arg-type]
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= definitions.get("$defs", {}) | SCHEMAS
+    components = document.setdefault("components", {})
+    components["schemas"] = components.get("schemas", {}) | definitions.get("$defs", {}) | SCHEMAS
+    components["responses"] = {
+        name: {"description": meaning, "content": {"application/problem+json": _content("Problem", [name])}}
+        for name, (meaning, _) in ROUTELESS.items()
+    }
+    components["responses"]["MethodNotAllowed"]["headers"] = {"Allow": _ALLOW}
+    components["examples"] = dict(_examples(routes))
+
+
+def _examples(routes: Sequence[ApiRoute]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Referred to by the routes, rather than part of them: FastAPI would leave out every null."""
+    for schema, bodies in BODIES.items():
+        yield from ((_example(schema, name), {"value": value}) for name, value in bodies.items())
+    for route in routes:
+        for returned, status in ((route.returns, route.answer[0]), (route.accepts, 202)):
+            if returned:
+                given = answers(returned, status)
+                yield from ((_example(returned, name), {"value": value}) for name, value in given.items())
+    for name, problem in PROBLEMS.items():
+        yield _example("Problem", name), {"summary": problem.meaning, "value": problem.example}
+    for name, (meaning, value) in ROUTELESS.items():
+        yield _example("Problem", name), {"summary": meaning, "value": value}
 
 
 def _success(status: int, media_type: str, returns: str | None) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if returns:
-        response["content"] = {media_type: {"schema": {"$ref": _REFERENCE.format(model=returns)}}}
+        response["content"] = {media_type: _content(returns, answers(returns, status))}
     if status == 201:
         response["headers"] = {"Location": _LOCATION}
     elif status == 202:
         response["headers"] = {"Location": _LOCATION, "Preference-Applied": _APPLIED}
+    elif media_type == "text/event-stream":
+        response["headers"] = {"Content-Location": _STREAM}
     return response
 
 
-def _error(status: int) -> dict[str, Any]:
-    description, code, detail, members = ERRORS[status]
-    example = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        **members,
+def _errors(names: Iterable[str]) -> dict[str, Any]:
+    """The answers of these names, by status, each with an example of every one."""
+    by_status: dict[int, dict[str, KnownProblem]] = {}
+    for name in names:
+        by_status.setdefault(PROBLEMS[name].status, {})[name] = PROBLEMS[name]
+    answered = {}
+    for status, problems in sorted(by_status.items()):
+        meanings = list(dict.fromkeys(problem.meaning for problem in problems.values()))
+        content = {"application/problem+json": _content("Problem", problems)}
+        answered[str(status)] = {"description": "; or: ".join(meanings), "content": content}
+        if any(problem.retry_after for problem in problems.values()):
+            answered[str(status)]["headers"] = {"Retry-After": _RETRY_AFTER}
+    return answered
+
+
+def _content(schema: str, examples: Iterable[str]) -> dict[str, Any]:
+    return {
+        "schema": {"$ref": _REFERENCE.format(model=schema)},
+        "examples": {name: {"$ref": f"#/components/examples/{_example(schema, name)}"} for name in examples},
     }
-    schema = {"$ref": _REFERENCE.format(model="Problem")}
-    response: dict[str, Any] = {
-        "description": description,
-        "content": {"application/problem+json": {"schema": schema, "example": example}},
-    }
-    return response | {"headers": {"Retry-After": _RETRY_AFTER}} if status == 409 else response
+
+
+def _example(schema: str, name: str) -> str:
+    return f"{schema}.{name}"
 
 
 def _body(media_type: str, schema: str, *, required: bool) -> dict[str, Any]:
-    return {"required": required, "content": {media_type: {"schema": {"$ref": _REFERENCE.format(model=schema)}}}}
+    return {"required": required, "content": {media_type: _content(schema, BODIES[schema])}}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

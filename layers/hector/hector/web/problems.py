@@ -19,23 +19,33 @@ from hector.errors import HectorError, SessionBusy
 logger = logging.getLogger(__name__)
 
 
-def problem(
-    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
-) -> Response:
+def problem_document(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
     """`code` is stable and for programs; `detail` says what to do. `type` is about:blank, so `title` is HTTP's own."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
-    content = json.dumps(body | {key: value for key, value in members.items() if value is not None})
+    return body | {name: value for name, value in members.items() if value is not None}
+
+
+def problem(status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    content = json.dumps(problem_document(status, code, detail))
     return Response(content, status, headers=headers, media_type="application/problem+json")
+
+
+def document(error: HectorError) -> dict[str, Any]:
+    """The error as a problem document."""
+    task_id = error.task_id if isinstance(error, SessionBusy) else None
+    return problem_document(error.status, error.code, error.message, field=error.field, taskId=task_id)
+
+
+def answer_to(error: HectorError) -> Response:
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, SessionBusy) else None
+    return Response(json.dumps(document(error)), error.status, headers, "application/problem+json")
 
 
 def _hector_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HectorError)
-    if isinstance(error, SessionBusy):
-        headers = {"Retry-After": str(error.retry_after)}
-        return problem(error.status, error.code, error.message, headers=headers, taskId=error.task_id)
     if error.status >= 500:
         logger.error("%s: %s", error.code, error.message)
-    return problem(error.status, error.code, error.message, field=error.field)
+    return answer_to(error)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -60,13 +70,13 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted({method for route in exact or routes for method in route.methods or ()}))
 
 
-def bug(error: Exception) -> Response:
-    """What nobody thought of; the caller has logged it."""
-    return problem(500, "internal", f"The server failed with {type(error).__name__}; its log says more.")
+def bug(error: Exception) -> HectorError:
+    """What nobody thought of, as what is answered; the caller has logged it."""
+    return HectorError(f"The server failed with {type(error).__name__}; its log says more.")
 
 
 EXCEPTION_HANDLERS: dict[Any, ExceptionHandler] = {
     HectorError: _hector_error,
     HTTPException: _http_error,
-    Exception: lambda _, error: bug(error),
+    Exception: lambda _, error: answer_to(bug(error)),
 }

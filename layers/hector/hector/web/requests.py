@@ -29,6 +29,9 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Of a portable session file: a turn's two messages, each character of them escaped."""
 
+MAX_EMPTY_LINES = 1000
+"""Of a portable session file: more of them are no file, but a way to keep a server busy."""
+
 MAX_KEY_LENGTH = 255
 
 B = TypeVar("B", bound=BaseModel)
@@ -160,25 +163,29 @@ async def read_body(request: Request, model: type[B], *, optional: bool = False)
 async def numbered_lines(request: Request, digest: Digest) -> AsyncIterator[tuple[int, bytes]]:
     """The body's lines that are not empty, with their numbers from 1; the digest gets all of it.
 
-    Nothing but one line is held in memory. Raises InputTooLarge.
+    Nothing but one line is held in memory. Raises InputTooLarge for a line, and InvalidRequest for too many empty ones.
     """
-    number, buffer = 1, b""
+    number, empty, line = 1, 0, bytearray()
     async for chunk in _chunks(request):
         digest.update(chunk)
-        *whole, rest = chunk.split(b"\n")
-        for end in whole:
-            if (line := buffer + end).strip():
-                yield number, _short_enough(line, number)
-            number, buffer = number + 1, b""
-        buffer = _short_enough(buffer + rest, number)
-    if buffer.strip():
-        yield number, buffer
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            _extend(line, end, number)
+            if line.strip():
+                yield number, bytes(line)
+            elif (empty := empty + 1) > MAX_EMPTY_LINES:
+                raise InvalidRequest(f"There are more than {MAX_EMPTY_LINES:,} empty lines.", field=f"line {number}")
+            number += 1
+            line.clear()
+        _extend(line, rest, number)
+    if line.strip():
+        yield number, bytes(line)
 
 
-def _short_enough(line: bytes, number: int) -> bytes:
-    if len(line) > MAX_LINE_BYTES:
+def _extend(line: bytearray, more: bytes, number: int) -> None:
+    if len(line) + len(more) > MAX_LINE_BYTES:
         raise InputTooLarge(f"Line {number} is longer than {MAX_LINE_BYTES:,} bytes.", field=f"line {number}")
-    return line
+    line += more
 
 
 async def _read(request: Request) -> bytes:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from hector.errors import HectorError
 from hector.services import Services
-from hector.web.problems import bug
+from hector.web.problems import answer_to, bug
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class ApiRoute(NamedTuple):
 
     `body` is the request's model, `upload` the media type and schema of one that is no JSON object. `answer` is the
     status and media type of success, `returns` the name of its schema; `accepts` the schema of a 202, for work that
-    goes on; `also` are other statuses that mean success, `errors` those that do not, besides 503, which every route can
-    answer.
+    goes on; `also` are other statuses that mean success, `errors` the names of what else it answers, in
+    `hector.web.known_problems`. `stored`: it looks into the store, which may be away.
     """
 
     method: str
@@ -55,8 +55,9 @@ class ApiRoute(NamedTuple):
     returns: str | None = None
     accepts: str | None = None
     also: Mapping[int, str] = {}
-    errors: tuple[int, ...] = ()
+    errors: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    stored: bool = True
 
     def bound(self, services: Services) -> Bound:
         async def endpoint(request: Request) -> Response:
@@ -67,7 +68,7 @@ class ApiRoute(NamedTuple):
             except Exception as error:
                 # Answered here rather than by the outermost middleware, whose answers no other origin may read.
                 logger.exception("%s %s failed", self.method, self.path)
-                return bug(error)
+                return answer_to(bug(error))
 
         return endpoint
 

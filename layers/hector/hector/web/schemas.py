@@ -1,13 +1,12 @@
-"""What answers look like, for the OpenAPI document: a schema and an example of each, and of each error."""
+"""What answers look like, for the OpenAPI document: a schema of each, and an example."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from hector.model import StopReason, TaskState
+from hector.web.known_problems import SESSION_ID, TASK_ID
 
-_SESSION_ID = "550e8400-e29b-41d4-a716-446655440000"
-_TASK_ID = f"{_SESSION_ID}-019bf0a1b2c3d4e5f60"
 _AT = "2026-01-31T12:00:00.000Z"
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -38,9 +37,10 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _page(item: str) -> dict[str, Any]:
+def _page(item: str, example: Any) -> dict[str, Any]:
     return _object(
         "A page: `nextCursor` leads to the next one, and is null on the last",
+        {"items": [example], "nextCursor": None},
         items={"type": "array", "items": _ref(item)},
         nextCursor=_or_null(_TEXT),
     )
@@ -73,7 +73,7 @@ SCHEMAS: dict[str, Any] = {
     "Session": _object(
         "A conversation with one agent. `ttl` is in seconds",
         {
-            "sessionId": _SESSION_ID,
+            "sessionId": SESSION_ID,
             "agentId": "support_agent",
             "status": "active",
             "createdAt": _AT,
@@ -104,8 +104,8 @@ SCHEMAS: dict[str, Any] = {
     "Task": _object(
         "One turn: what was asked, and what came of it. `lastEventId` is the number of the event that ended it",
         {
-            "taskId": _TASK_ID,
-            "sessionId": _SESSION_ID,
+            "taskId": TASK_ID,
+            "sessionId": SESSION_ID,
             "agentId": "support_agent",
             "status": {"state": "completed", "timestamp": _AT},
             "input": {"type": "text/plain", "content": "What is my name?"},
@@ -134,10 +134,10 @@ SCHEMAS: dict[str, Any] = {
     "Message": _object(
         "What was said, by whom, in which turn",
         {
-            "messageId": f"{_TASK_ID}.user",
+            "messageId": f"{TASK_ID}.user",
             "role": "user",
             "parts": [{"type": "text", "text": "What is my name?"}],
-            "taskId": _TASK_ID,
+            "taskId": TASK_ID,
             "createdAt": _AT,
         },
         messageId=_TEXT,
@@ -166,10 +166,6 @@ SCHEMAS: dict[str, Any] = {
         version=_TEXT,
         sessionStore=_TEXT,
     ),
-    "SessionPage": _page("Session"),
-    "TaskPage": _page("Task"),
-    "MessagePage": _page("Message"),
-    "AgentPage": _page("Agent"),
     "EventStream": _object(
         "An event of Server-Sent Events. `id` is its number, from 1 and without gaps; send the last one as "
         "Last-Event-ID to go on after it. `message` carries the next piece of the answer, `status` a note about "
@@ -178,7 +174,7 @@ SCHEMAS: dict[str, Any] = {
         {
             "id": "1",
             "event": "message",
-            "data": f'{{"task_id":"{_TASK_ID}","context_id":"{_SESSION_ID}",'
+            "data": f'{{"task_id":"{TASK_ID}","context_id":"{SESSION_ID}",'
             '"message":{"role":"assistant","parts":[{"type":"text","text":"Hello"}]}}',
         },
         id={"type": "string", "pattern": "^[0-9]+$"},
@@ -216,38 +212,4 @@ SCHEMAS: dict[str, Any] = {
         },
     },
 }
-
-ERRORS: dict[int, tuple[str, str, str, dict[str, str]]] = {
-    400: (
-        "The request is malformed; `field` names where",
-        "invalid_request",
-        "ttl is wrong: input should be greater than 0.",
-        {"field": "ttl"},
-    ),
-    404: (
-        "No such thing, or not yours",
-        "not_found",
-        f"There is no session '{_SESSION_ID}': it may have ended or expired. POST /sessions starts one.",
-        {},
-    ),
-    409: (
-        "The session is busy, or the task has ended",
-        "session_busy",
-        f"The session is busy with task '{_TASK_ID}'. Wait for it to end, cancel it, or follow its stream.",
-        {"taskId": _TASK_ID},
-    ),
-    413: ("Too large", "input_too_large", "The body is larger than 4,194,304 bytes.", {}),
-    422: (
-        "The idempotency key stands for another request",
-        "idempotency_key_reused",
-        "The idempotency key 'order-7' already stands for another request. Send the same body, or a new key.",
-        {"field": "Idempotency-Key"},
-    ),
-    503: (
-        "The session store cannot be reached, or is busy",
-        "store_unavailable",
-        "The DynamoDB table 'sessions' is busy (ThrottlingException): try again in a moment.",
-        {},
-    ),
-}
-"""Status -> what it means, and the code, detail and further members of an example."""
+SCHEMAS |= {f"{item}Page": _page(item, SCHEMAS[item]["example"]) for item in ("Session", "Task", "Message", "Agent")}

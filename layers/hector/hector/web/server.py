@@ -28,7 +28,7 @@ def whole_app(services: Services) -> FastAPI:
     """Every route; closing the app ends what runs and closes every connection."""
     # Not at the top: the sessions' function need not start with all that.
     from hector.web.api import API_ROUTES
-    from hector.web.openapi import add_schemas, operation
+    from hector.web.openapi import ABOUT, complete, operation
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -38,13 +38,13 @@ def whole_app(services: Services) -> FastAPI:
         await asyncio.wait({sweeping})
         await services.aclose()
 
-    app = _app(API_ROUTES, services, operation, lifespan=lifespan)
+    app = _app(API_ROUTES, services, operation, lifespan=lifespan, description=ABOUT)
     app.add_route("/", lambda _: RedirectResponse("/docs"), include_in_schema=False)
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = describe()
-        add_schemas(document, API_ROUTES)
+        complete(document, API_ROUTES)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -57,7 +57,6 @@ def _app(
     app = FastAPI(
         title="Hector Serverless",
         version=__version__,
-        description="Sessions that remember, answers that stream.",
         middleware=[CORS],
         exception_handlers=EXCEPTION_HANDLERS,  # type: ignore[arg-type]
         redoc_url=None,

@@ -71,12 +71,14 @@ PAGING = (
 )
 SESSION_ROUTES = (
     ApiRoute("POST", "/sessions", create_session, "Start a session with an agent", body=CreateSession,
-             answer=(201, "application/json"), returns="Session", errors=(400, 404, 413, 422), parameters=(KEY,)),
+             answer=(201, "application/json"), returns="Session", parameters=(KEY,),
+             errors=("wrong_ttl", "no_agent", "body_too_large", "key_reused")),
     ApiRoute("GET", "/sessions", list_sessions, "List sessions, newest activity first", returns="SessionPage",
-             errors=(400,), parameters=(Parameter("agentId", "Only the sessions with this agent"), *PAGING)),
-    ApiRoute("GET", "/sessions/{session_id}", read_session, "Read a session", returns="Session", errors=(404,)),
+             errors=("wrong_limit",), parameters=(Parameter("agentId", "Only the sessions with this agent"), *PAGING)),
+    ApiRoute("GET", "/sessions/{session_id}", read_session, "Read a session", returns="Session",
+             errors=("no_session",)),
     ApiRoute("PATCH", "/sessions/{session_id}", update_session, "Change how long a session lives, or its metadata",
-             body=UpdateSession, returns="Session", errors=(400, 404, 413)),
+             body=UpdateSession, returns="Session", errors=("wrong_ttl", "no_session", "body_too_large")),
     ApiRoute("DELETE", "/sessions/{session_id}", delete_session, "End a session and erase all that belongs to it",
-             answer=(204, ""), errors=(404,)),
+             answer=(204, ""), errors=("no_session",)),
 )  # fmt: skip

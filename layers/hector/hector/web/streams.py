@@ -17,7 +17,7 @@ from hector.web.requests import PostTask, SendMessage, cursor_after, read_body
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY
 from hector.web.sse import event_stream
-from hector.web.tasks import open_turn, open_turn_with
+from hector.web.tasks import TURN_ERRORS, open_turn, open_turn_with
 
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 RESUME = Parameter(
@@ -67,13 +67,16 @@ def _follow(
 _SSE = (200, "text/event-stream")
 STREAM_ROUTES = (
     ApiRoute("POST", "/sessions/{session_id}/tasks/stream", stream_task, "Say something in a session, and stream",
-             body=PostTask, answer=_SSE, returns="EventStream", errors=(400, 404, 409, 413, 422), parameters=(KEY,)),
+             body=PostTask, answer=_SSE, returns="EventStream", errors=("wrong_input", *TURN_ERRORS),
+             parameters=(KEY,)),
     ApiRoute("POST", "/agents/{agent_id}/message/stream", stream_message, "Send a message, and stream the answer",
-             body=SendMessage, answer=_SSE, returns="EventStream", errors=(400, 404, 409, 413, 422),
+             body=SendMessage, answer=_SSE, returns="EventStream",
+             errors=("wrong_message", "no_agent", *TURN_ERRORS),
              parameters=(KEY,)),
     ApiRoute("GET", "/tasks/{task_id}/stream", resume_task, "Follow a task's stream, from any event on",
-             answer=_SSE, returns="EventStream", also={204: "Everything has been received"}, errors=(400, 404),
+             answer=_SSE, returns="EventStream", also={204: "Everything has been received"},
+             errors=("wrong_number", "no_task"),
              parameters=(RESUME, AFTER)),
     ApiRoute("GET", "/sessions/{session_id}/export", export_session, "Export a session as a portable file",
-             answer=(200, NDJSON), returns="SessionFile", errors=(404,)),
+             answer=(200, NDJSON), returns="SessionFile", errors=("no_session",)),
 )  # fmt: skip

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from hector import __version__, telemetry
 from hector.dialects.native import agent_json, task_json
-from hector.errors import InvalidRequest
+from hector.errors import HectorError, InvalidRequest
 from hector.model import Principal, Task, TaskState
 from hector.services import Services
 from hector.web.context import absolute_url, answer_seconds, principal_of
 from hector.web.copies import COPY_ROUTES
+from hector.web.problems import bug, document
 from hector.web.requests import PostTask, SendMessage, asked, page_limit, read_body, responds_async, task_state
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY, PAGING
 
+logger = logging.getLogger(__name__)
+
 CANCEL_WAIT_SECONDS = 2.0
+TURN_ERRORS = (
+    "no_session", "session_busy", "too_many_waiting", "body_too_large", "key_reused", "queue_unavailable", "stopping",
+)  # fmt: skip
+"""What every route can answer that takes a message."""
 PREFER = Parameter(
-    "Prefer", "`respond-async`: do not wait for the answer; 202, and the task by its Location", place="header"
+    "Prefer",
+    "`respond-async`: do not wait for the answer; 202, and the task by its Location",
+    place="header",
+    schema={"type": "string", "examples": ["respond-async"]},
 )
 
 
@@ -151,33 +163,48 @@ async def _left(request: Request) -> None:
 
 
 async def _spaced(waiting: asyncio.Future[Task], interval: float, abandon: Callable[[], None]) -> AsyncIterator[bytes]:
+    """White space, then the task; or the problem that keeps it from being told, since the status line has left."""
     try:
         while not waiting.done():
             yield b" "
             await asyncio.wait({waiting}, timeout=interval)
-        yield json.dumps(task_json(waiting.result()), ensure_ascii=False).encode()
+        yield json.dumps(_task_or_problem(waiting), ensure_ascii=False).encode()
     finally:
         if not waiting.done():
             abandon()
             waiting.cancel()
 
 
+def _task_or_problem(waiting: asyncio.Future[Task]) -> dict[str, Any]:
+    try:
+        return task_json(waiting.result())
+    except HectorError as error:
+        logger.error("an answer ends with %s: %s", error.code, error.message)
+        return document(error)
+    except Exception as error:
+        logger.exception("an answer could not be told to its end")
+        return document(bug(error))
+
+
 TASK_ROUTES = (
     ApiRoute("POST", "/sessions/{session_id}/tasks", post_task, "Say something in a session, and wait for the answer",
-             body=PostTask, returns="Task", accepts="Task", errors=(400, 404, 409, 413, 422), parameters=(KEY, PREFER)),
+             body=PostTask, returns="Task", accepts="Task",
+             errors=("wrong_input", *TURN_ERRORS), parameters=(KEY, PREFER)),
     ApiRoute("GET", "/tasks", list_tasks, "List the tasks of a session, newest first", returns="TaskPage",
-             errors=(400, 404),
+             errors=("no_session_id", "wrong_limit", "no_session"),
              parameters=(Parameter("sessionId", "The session", required=True),
                          Parameter("state", "Only the tasks in this state",
                                    schema={"type": "string", "enum": list(TaskState)}), *PAGING)),
-    ApiRoute("GET", "/tasks/{task_id}", read_task, "Read a task", returns="Task", errors=(404,)),
+    ApiRoute("GET", "/tasks/{task_id}", read_task, "Read a task", returns="Task", errors=("no_task",)),
     ApiRoute("POST", "/tasks/{task_id}/cancel", cancel_task, "Cancel a running task", returns="Task",
-             errors=(404, 409)),
-    ApiRoute("GET", "/agents", list_agents, "List the agents", returns="AgentPage"),
-    ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", returns="Agent", errors=(404,)),
+             errors=("no_task", "task_not_cancelable")),
+    ApiRoute("GET", "/agents", list_agents, "List the agents", returns="AgentPage", stored=False),
+    ApiRoute("GET", "/agents/{agent_id}", read_agent, "Read an agent", returns="Agent",
+             errors=("no_agent",), stored=False),
     ApiRoute("POST", "/agents/{agent_id}/message/send", send_message, "Send a message, and wait for the answer",
-             body=SendMessage, returns="Task", accepts="Task", errors=(400, 404, 409, 413, 422),
+             body=SendMessage, returns="Task", accepts="Task",
+             errors=("wrong_message", "no_agent", *TURN_ERRORS),
              parameters=(KEY, PREFER)),
-    ApiRoute("GET", "/health", health, "Whether the server is up", returns="Health"),
+    ApiRoute("GET", "/health", health, "Whether the server is up", returns="Health", stored=False),
     *COPY_ROUTES,
 )  # fmt: skip

@@ -6,7 +6,7 @@ Never with statements, parameters (they are what users wrote) or passwords.
 from __future__ import annotations
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from hector.errors import HectorError, InputTooLarge, StoreUnavailable
 from hector.stores.sql.engines import BUSY_SECONDS, STATEMENT_SECONDS, missing_folder
@@ -14,13 +14,16 @@ from hector.stores.sql.urls import shown
 
 _ANOTHER_TIME = {"40001", "40P01", "53300", "57P01", "57P02", "57P03"}
 """Serialization failure, deadlock, too many connections, the engine is stopped, has crashed, starts."""
+_UNFIT = ("Error binding parameter", "cannot adapt type", "cannot contain NUL")
+"""What the drivers say of a value before they ask the engine."""
+_MISTAKES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, SQLAlchemyError)
 _TIMED_OUT = {"55P03", "57014"}
 _STARTING = ("starting up", "shutting down", "recovery mode", "too many", "not yet accepting", "remaining connection")
 
 
 def again(error: SQLAlchemyError) -> bool:
     """Whether the same transaction may succeed in a moment, on another connection perhaps."""
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, DBAPIError) or _mistake(error):
         return False
     text, state = str(error.orig), getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated or state in _ANOTHER_TIME or (state or "").startswith("08"):
@@ -32,6 +35,8 @@ def again(error: SQLAlchemyError) -> bool:
 
 
 def translated(error: SQLAlchemyError, url: URL) -> HectorError:
+    if wrong := _mistake(error):
+        return HectorError(f"A statement was given what no database takes ({wrong}): this is a mistake in the program.")
     where = shown(url)
     original = error.orig if isinstance(error, DBAPIError) else error
     text = _first_line(original, url)
@@ -59,6 +64,18 @@ def translated(error: SQLAlchemyError, url: URL) -> HectorError:
     return StoreUnavailable(
         f"The PostgreSQL database {where} cannot be reached ({text}): check session_store.url and the network."
     )
+
+
+def _mistake(error: SQLAlchemyError) -> str | None:
+    """The kind of an error that no other time and no other engine would mend, such as a value of a wrong type."""
+    if not isinstance(error, StatementError):
+        return None
+    text, state = str(error.orig), getattr(error.orig, "sqlstate", None) or ""
+    if isinstance(error, DBAPIError):
+        wrong = any(said in text for said in _UNFIT) or state.startswith("22")
+    else:
+        wrong = isinstance(error.orig, _MISTAKES)
+    return type(error.orig).__name__ if wrong else None
 
 
 def _sqlite(text: str, where: str, url: URL) -> HectorError:
