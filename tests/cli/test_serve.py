@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from hector.cli.serve import OPEN_FILES
+from hector.cli.serve import OPEN_FILES, listen
 from tests.processes import hector_server
 
 CONFIG = """
@@ -40,3 +42,19 @@ def test_it_asks_for_open_files_and_spares_the_garbage_collector(few_open_files:
     files, frozen = map(int, task["output"]["content"].split())
     assert files == few_open_files
     assert frozen > 10_000
+
+
+async def test_small_pieces_are_sent_at_once_on_connections_that_are_kept() -> None:
+    """Else each answer after the first waits for the client's delayed acknowledgement: some 40 ms."""
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("socket")
+        accepted.set_result(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listening = listen("127.0.0.1", 0)
+    async with await asyncio.start_server(serve, sock=listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname())
+        assert await accepted
+        writer.close()

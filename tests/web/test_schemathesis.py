@@ -31,7 +31,6 @@ RUN = (
     "--exclude-checks=positive_data_acceptance",
     "--warnings=off",
     "--no-color",
-    "--header=Connection: close",  # it waits 40 ms for each answer on a connection that is kept
 )
 CODES = {
     "invalid_request", "not_found", "session_busy", "task_not_cancelable", "idempotency_key_reused",

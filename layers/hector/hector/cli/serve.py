@@ -21,7 +21,7 @@ OPEN_FILES = 20_000
 
 def serve_http(services: Services, host: str, port: int) -> None:
     """Serve until a signal says stop. Raises ConfigError if the address cannot be had."""
-    listening = _listen(host, port)
+    listening = listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
     agents, backend = ", ".join(services.agents), services.settings.session_store.backend
     print(f"Serving {agents} at {address} (docs at /docs, sessions in the {backend} store)", flush=True)
@@ -62,9 +62,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that accepts. Raises ConfigError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio sends small pieces at once (TCP_NODELAY) only where it is.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
