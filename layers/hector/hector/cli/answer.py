@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hector.cli.client import Client
@@ -61,13 +63,25 @@ async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: boo
 
 async def _cancel(stream: TaskStream) -> None:
     """For a person, who sees at once that it is on its way, and may press Ctrl-C again. Raises NotCanceled."""
-    if sys.stderr.isatty():
-        print("(canceling)", file=sys.stderr, flush=True)
+    canceling = asyncio.ensure_future(stream.cancel())
+    with _interrupting(canceling):
+        if sys.stderr.isatty():
+            print("(canceling)", file=sys.stderr, flush=True)
+        await asyncio.wait({canceling})
+    if canceling.cancelled():
+        raise NotCanceled("The answer may go on: nobody waited to see it canceled.")
+    canceling.result()
+
+
+@contextmanager
+def _interrupting(work: asyncio.Future[None]) -> Iterator[None]:
+    """Ctrl-C ends the work. It has come before, and the second is a KeyboardInterrupt wherever the loop may be."""
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(work.cancel))
     try:
-        await stream.cancel()
-    except asyncio.CancelledError:
-        complain("The answer may go on: nobody waited to see it canceled.")
-        raise
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _cancel_unread(stream: TaskStream) -> None:
