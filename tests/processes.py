@@ -36,6 +36,10 @@ class HectorServer:
     greeting: str
     process: subprocess.Popen[str]
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[-1])
+
     def kill(self) -> None:
         """As a crash does: no shutdown, no goodbye."""
         self.process.send_signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hector.cli.live import LiveScreen
+from hector.cli.live import LiveScreen, spent
 from hector.cli.markdown import Blocks, complete_lines
 
 ANSWER = """\
@@ -113,3 +113,15 @@ def test_a_block_that_is_too_high_shows_its_end() -> None:
 )
 def test_complete_blocks(text: str, lines: int) -> None:
     assert complete_lines(text) == lines
+
+
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        ({"inputTokens": 1200, "outputTokens": 34}, "1,200 tokens in, 34 out · 1.5 s"),
+        ({"inputTokens": None, "outputTokens": 34}, "0 tokens in, 34 out · 1.5 s"),
+        (None, "1.5 s"),
+    ],
+)
+def test_what_an_answer_took(usage: dict[str, int | None] | None, said: str) -> None:
+    assert spent({"usage": usage}, 1.5) == said

@@ -51,7 +51,8 @@ def test_a_session_from_its_start_to_its_end(server: HectorServer) -> None:
     assert at(server, "session", "end", session) == ""
     gone = hector("session", "show", session, "--server", server.url)
     assert (gone.returncode, gone.stdout) == (1, "")
-    assert json.loads(at(server, "session", "create", "my_agent", "--ttl", "60", "--json"))["ttl"] == 60
+    for given, seconds in (("60", 60), ("0.5", 0.5), ("1.5h", 5400)):
+        assert json.loads(at(server, "session", "create", "my_agent", "--ttl", given, "--json"))["ttl"] == seconds
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,19 @@ def test_the_tasks_of_a_session(server: HectorServer) -> None:
     assert events[-1]["status"] == {"state": "completed"}
     refused = hector("task", "cancel", task, "--server", server.url)
     assert (refused.returncode, refused.stdout) == (1, "")
+
+
+def test_wherever_one_goes_on_a_failed_task_is_exit_code_1(server: HectorServer) -> None:
+    session = at(server, "session", "create", "my_agent").strip()
+    failed = hector("call", "my_agent", "fail please", "--session", session, "--json", "--server", server.url)
+    task = json.loads(failed.stdout)["taskId"]
+    end = json.loads(hector("task", "follow", task, "--json", "--server", server.url).stdout.splitlines()[-1])["id"]
+    why = "hector: The builtin agent failed, as it was asked to.\n"
+    nothing = f"hector: The task has no events after number {end - 1} but its end.\n"
+    for after, said in ((0, why), (end - 1, why), (end, why), (99, nothing + why)):
+        done = hector("task", "follow", task, "--after", str(after), "--server", server.url)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+        assert hector("task", "follow", task, "--after", str(after), "--json", "--server", server.url).returncode == 1
 
 
 def test_a_running_task_is_followed_left_and_canceled(server: HectorServer) -> None:

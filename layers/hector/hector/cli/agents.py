@@ -15,7 +15,7 @@ def list_agents(as_json: Json = False, config: Config = None, server: Server = N
     from hector.cli.tables import print_json, print_table
 
     async def work(client: Client) -> None:
-        listing = await client.get("agents")
+        listing = await client.page("agents")
         if as_json:
             return print_json(listing)
         rows = [

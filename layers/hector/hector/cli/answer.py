@@ -3,47 +3,97 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from hector.cli.client import Client
+from hector.cli.exits import NotCanceled
+from hector.cli.output import OutputFailed
 from hector.cli.screens import Screen, complain
-from hector.cli.stream import Reconnecting, StreamEvent, TaskStream
+from hector.cli.stream import Reconnecting, TaskStream
 from hector.errors import HectorError
 
 
-async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: bool = True) -> str | None:
-    """The task's final state; None if there was nothing left to read.
+async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: bool = True) -> str:
+    """The task's final state.
 
-    An `owned` task is canceled when this is (Ctrl-C), and when nobody reads the output any more.
+    An `owned` task is canceled when this is (Ctrl-C), and when nobody reads the output any more. Raises NotCanceled if
+    Ctrl-C could not cancel it, besides what the client raises.
     """
     began = time.monotonic()
-    end: StreamEvent | None = None
-    lost = False
+    status: dict[str, Any] = {}
+    shown, reset = 0, None
     try:
         async with screen:
             async for event in stream.events():
                 if isinstance(event, Reconnecting):
                     screen.note("The connection was lost; reconnecting")
                 elif event.ends:
-                    end = event
+                    status = event.status
                 elif event.is_reset:
-                    lost = True
+                    reset = event.number
                 elif event.text:
                     screen.text(event.text)
+                    shown = event.number
                 elif note := event.status.get("message"):
                     screen.note(note, event.status.get("fraction"))
-    except (asyncio.CancelledError, BrokenPipeError):
+    except asyncio.CancelledError:
         if owned:
-            await stream.cancel()
+            await _cancel(stream)
         raise
-    if lost:
-        complain("The end of what is shown above was lost with the server.")
-    if end is None:
-        return None
-    if error := end.status.get("error"):
+    except (BrokenPipeError, OutputFailed):
+        if owned:
+            await _cancel_unread(stream)
+        raise
+    if reset is not None:
+        _explain(reset, shown)
+    if not status:  # everything had been read before
+        status = (await client.get("tasks", stream.task_id or ""))["status"]
+    if error := status.get("error"):
         complain(error["message"])
     with suppress(HectorError):  # the session may have been erased already
         screen.usage(await client.get("tasks", stream.task_id or ""), time.monotonic() - began)
-    state: str = end.status["state"]
+    state: str = status["state"]
     return state
+
+
+async def _cancel(stream: TaskStream) -> None:
+    """For a person, who sees at once that it is on its way, and may press Ctrl-C again. Raises NotCanceled."""
+    canceling = asyncio.ensure_future(stream.cancel())
+    with _interrupting(canceling):
+        if sys.stderr.isatty():
+            print("(canceling)", file=sys.stderr, flush=True)
+        await asyncio.wait({canceling})
+    if canceling.cancelled():
+        raise NotCanceled("The answer may go on: nobody waited to see it canceled.")
+    canceling.result()
+
+
+@contextmanager
+def _interrupting(work: asyncio.Future[None]) -> Iterator[None]:
+    """Ctrl-C ends the work. It has come before, and the second is a KeyboardInterrupt wherever the loop may be."""
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(work.cancel))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+async def _cancel_unread(stream: TaskStream) -> None:
+    try:
+        await stream.cancel()
+    except NotCanceled as error:
+        complain(error.message)
+
+
+def _explain(reset: int, shown: int) -> None:
+    """What it means that the log ends with event `reset`, to a reader whose last text was event `shown`, or 0."""
+    if shown > reset:
+        complain("The end of what is shown above was lost with the server.")
+    elif not shown:
+        complain(f"The task has no events after number {reset} but its end.")

@@ -40,8 +40,8 @@ async def ask(
     *,
     stream: bool,
     as_json: bool,
-) -> str | None:
-    """The final state of the task. Raises NotFound, Refused, Unreachable, ConfigError."""
+) -> str:
+    """The final state of the task. Raises NotFound, Refused, Unreachable, NotCanceled, ConfigError."""
     if session_id is None:
         session_id = await new_session(client, agent_id)
     else:

@@ -13,7 +13,7 @@ from hector.cli.exits import COMPLETED, FAILED
 from hector.cli.screens import complain, screen
 from hector.cli.sessions import new_session, session_with
 from hector.cli.stream import TaskStream
-from hector.cli.tables import print_pairs
+from hector.cli.tables import print_pairs, tokens
 from hector.cli.terminal import dumb, unechoed
 from hector.errors import HectorError
 
@@ -62,7 +62,7 @@ class Chat:
         self.session_id = session_id
         self.lasting = client.lasting
 
-    async def answer(self, text: str) -> str | None:
+    async def answer(self, text: str) -> str:
         """Say it, show the answer; the task's final state."""
         if self.session_id is None:
             self.session_id = await new_session(self._client, self._agent["agentId"])
@@ -92,8 +92,8 @@ class Chat:
             self._client.get("sessions", self.session_id),
             self._client.listing("tasks", limit=sys.maxsize, sessionId=self.session_id),
         )
-        used = [task["usage"] for task in tasks["items"] if task["usage"]]
-        read, written = (sum(usage[kind] for usage in used) for kind in ("inputTokens", "outputTokens"))
+        used = [spent for task in tasks["items"] if (spent := tokens(task))]
+        read, written = (sum(spent[kind] for spent in used) for kind in (0, 1))
         return about | {
             "session": session["sessionId"],
             "expires": session["expiresAt"],

@@ -36,10 +36,13 @@ class Place:
         name = "--server" if self.server else SERVER_VARIABLE
         try:
             url = httpx.URL(address)
-        except httpx.InvalidURL:
+            url.raw_host.decode("ascii").encode("idna")  # as the look-up of the name will do it
+        except (httpx.InvalidURL, UnicodeError):
             url = httpx.URL()
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"{name}: {address!r} is not an address such as http://localhost:8080.")
+        if url.port is not None and not 0 < url.port < 65_536:
+            raise ConfigError(f"{name}: {address!r} has the port {url.port}: a port is a number from 1 to 65535.")
         return address.rstrip("/")
 
     @staticmethod

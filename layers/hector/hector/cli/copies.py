@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hector.cli.options import Config, Json, Limit, Server, SessionId, run
+from hector.cli.options import Config, Json, Limit, Server, SessionId, not_empty, run
+from hector.cli.output import writing
 from hector.cli.sessions import LASTING, app
 from hector.errors import ConfigError
 
@@ -37,7 +38,9 @@ def messages(
 @app.command()
 def fork(
     session: SessionId,
-    task: Annotated[str | None, typer.Option(help="The last task to take over; all if absent.")] = None,
+    task: Annotated[
+        str | None, typer.Option(callback=not_empty, help="The last task to take over; all if absent.")
+    ] = None,
     as_json: Json = False,
     config: Config = None,
     server: Server = None,
@@ -45,7 +48,8 @@ def fork(
     """Start a session with the history of another; prints its id."""
 
     async def work(client: Client) -> None:
-        _print_new(await client.post("sessions", session, "fork", body={"taskId": task} if task else {}), as_json)
+        body = {} if task is None else {"taskId": task}
+        _print_new(await client.create("sessions", session, "fork", body=body), as_json)
 
     run(config, server, work, lasting=LASTING)
 
@@ -56,8 +60,8 @@ def export(session: SessionId, config: Config = None, server: Server = None) -> 
 
     async def work(client: Client) -> None:
         async for chunk in client.download("sessions", session, "export"):
-            sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+            with writing():
+                sys.stdout.buffer.write(chunk)
 
     run(config, server, work, lasting=LASTING)
 
@@ -65,7 +69,9 @@ def export(session: SessionId, config: Config = None, server: Server = None) -> 
 @app.command("import")
 def import_session(
     file: Annotated[str, typer.Argument(metavar="FILE", help="What was exported; standard input if it is -.")] = "-",
-    agent: Annotated[str | None, typer.Option(help="The agent to go on with, in place of the file's.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(callback=not_empty, help="The agent to go on with, in place of the file's.")
+    ] = None,
     as_json: Json = False,
     config: Config = None,
     server: Server = None,
@@ -73,13 +79,18 @@ def import_session(
     """Start a session with the history of an exported one; prints its id."""
     if file == "-" and sys.stdin.isatty():
         raise ConfigError("FILE is missing: name one, or pipe it in.")
+    piped = file == "-"
     try:
-        source = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
+        source = open(0 if piped else file, "rb", buffering=0, closefd=not piped)  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
     async def work(client: Client) -> None:
-        _print_new(await client.upload(source, "sessions", "import", agentId=agent), as_json)
+        try:
+            session = await client.upload(source, "sessions", "import", agentId=agent)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+        _print_new(session, as_json)
 
     with source:
         run(config, server, work, lasting=LASTING)

@@ -11,15 +11,21 @@ UNREACHABLE = 3
 INTERRUPTED = 130
 
 EXPLAINED = (
-    "Exit codes: 0 done; 1 the task failed or was canceled, or the server refused; 2 wrong usage or configuration; "
-    "3 the server cannot be reached; 130 stopped by Ctrl-C."
+    "Exit codes: 0 done; 1 the task failed or was canceled, the server refused (or is another API), or standard output "
+    "cannot be written; 2 wrong usage or configuration; 3 the server cannot be reached; 130 stopped by Ctrl-C."
 )
 
 
 class Refused(HectorError):
-    """The server answered with an error."""
+    """The server answered with an error, or what answered is no such server."""
 
     code = "refused"
+
+
+class Conflict(Refused):
+    """The server is as it should be, and what is asked for does not go now: a session is busy, a task has ended."""
+
+    code = "conflict"
 
 
 class Unreachable(HectorError):
@@ -28,11 +34,19 @@ class Unreachable(HectorError):
     code = "unreachable"
 
 
+class NotCanceled(HectorError):
+    """Ctrl-C was to cancel an answer, which may go on all the same."""
+
+    code = "not_canceled"
+
+
 def exit_code(error: HectorError) -> int:
     match error:
         case ConfigError():
             return USAGE
         case Unreachable():
             return UNREACHABLE
+        case NotCanceled():
+            return INTERRUPTED
         case _:
             return FAILED

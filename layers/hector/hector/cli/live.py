@@ -20,6 +20,7 @@ from rich.text import Text
 
 from hector.cli.markdown import Blocks, complete_lines
 from hector.cli.screens import noted
+from hector.cli.tables import tokens
 from hector.cli.terminal import printable
 
 FRAMES_PER_SECOND = 12
@@ -95,6 +96,6 @@ class LiveScreen:
 
 def spent(task: dict[str, Any], seconds: float) -> str:
     """Such as `12 tokens in, 34 out · 1.2 s`."""
-    usage = task.get("usage")
-    tokens = f"{usage['inputTokens']:,} tokens in, {usage['outputTokens']:,} out · " if usage else ""
-    return f"{tokens}{seconds:.1f} s"
+    used = tokens(task)
+    took = f"{used[0]:,} tokens in, {used[1]:,} out · " if used else ""
+    return f"{took}{seconds:.1f} s"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hector import __version__
-from hector.cli import agents, configs, copies, stores, tasks
+from hector.cli import agents, configs, copies, output, stores, tasks
 from hector.cli.exits import COMPLETED, EXPLAINED, FAILED, INTERRUPTED, exit_code
 from hector.cli.options import AgentId, Config, Continue, Server, run
 from hector.errors import ConfigError, HectorError
@@ -28,6 +27,7 @@ app = typer.Typer(
 
 
 def main() -> None:
+    output.install()
     try:
         try:
             app()
@@ -36,9 +36,11 @@ def main() -> None:
     except HectorError as error:
         for line in error.message.split("\n"):
             print(f"hector: {line}", file=sys.stderr)
+        if isinstance(error, output.OutputFailed):
+            output.silence()
         sys.exit(exit_code(error))
     except BrokenPipeError:  # whoever read the output has left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.silence()
         sys.exit(FAILED)
 
 
@@ -109,7 +111,7 @@ def call(
         raise ConfigError("--stream and --json exclude each other: the document is there when the task has ended.")
     text = prompt_text(prompt)
 
-    async def work(client: Client) -> str | None:
+    async def work(client: Client) -> str:
         return await ask(client, agent, text, session, turn_policy, stream=stream, as_json=as_json)
 
     state = run(config, server, work, lasting=None if session is None else "--session")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from hector.cli.exits import INTERRUPTED
+from hector.errors import ConfigError
 
 if TYPE_CHECKING:
     from hector.cli.client import Client
@@ -23,12 +24,25 @@ Server = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, as the HTTP API has it.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")]
-AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id, such as my_agent.")]
-SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
-TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id.")]
+
+
+def not_empty(given: typer.CallbackParam, value: str | None) -> str | None:
+    """An id as it was given. Raises ConfigError for an empty one, as a script's unset variable gives it."""
+    if value is not None and not value.strip():
+        raise ConfigError(f"{given.opts[0] if given.opts[0][0] == '-' else given.metavar} is empty: name one.")
+    return value
+
+
+AgentId = Annotated[str, typer.Argument(metavar="AGENT", callback=not_empty, help="The agent's id, such as my_agent.")]
+SessionId = Annotated[str, typer.Argument(metavar="SESSION", callback=not_empty, help="The session's id.")]
+TaskId = Annotated[str, typer.Argument(metavar="TASK", callback=not_empty, help="The task's id.")]
 Continue = Annotated[
     str | None,
-    typer.Option("--session", help="Go on in this session. It must outlive a process: on a server, or a shared store."),
+    typer.Option(
+        "--session",
+        callback=not_empty,
+        help="Go on in this session. It must outlive a process: on a server, or a shared store.",
+    ),
 ]
 
 

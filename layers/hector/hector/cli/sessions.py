@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hector.cli.options import AgentId, Config, Json, Limit, Server, SessionId, group, run
+from hector.cli.options import AgentId, Config, Json, Limit, Server, SessionId, group, not_empty, run
 from hector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 app = group("The sessions of a server, or of a shared store.")
 LASTING = "hector session"
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 @app.command()
@@ -31,10 +33,10 @@ def create(
 
     body: dict[str, Any] = {"agentId": agent, "metadata": _json_object(metadata)}
     if ttl is not None:
-        body["ttl"] = int(ttl) if ttl.isascii() and ttl.isdigit() else ttl
+        body["ttl"] = _seconds(ttl)
 
     async def work(client: Client) -> None:
-        session = await client.post("sessions", body=body)
+        session = await client.create("sessions", body=body)
         print_json(session) if as_json else print(session["sessionId"])
 
     run(config, server, work, lasting=LASTING)
@@ -42,7 +44,7 @@ def create(
 
 @app.command("list")
 def list_sessions(
-    agent: Annotated[str | None, typer.Option(help="Only the sessions with this agent.")] = None,
+    agent: Annotated[str | None, typer.Option(callback=not_empty, help="Only the sessions with this agent.")] = None,
     limit: Limit = 50,
     as_json: Json = False,
     config: Config = None,
@@ -102,7 +104,7 @@ def end(session: SessionId, as_json: Json = False, config: Config = None, server
 
 async def new_session(client: Client, agent_id: str) -> str:
     """Its id. Raises NotFound for the agent."""
-    session_id: str = (await client.post("sessions", body={"agentId": agent_id}))["sessionId"]
+    session_id: str = (await client.create("sessions", body={"agentId": agent_id}))["sessionId"]
     return session_id
 
 
@@ -111,6 +113,13 @@ async def session_with(client: Client, session_id: str, agent_id: str) -> None:
     session = await client.get("sessions", session_id)
     if session["agentId"] != agent_id:
         raise ConfigError(f"--session: session {session_id} is with agent {session['agentId']!r}, not {agent_id!r}.")
+
+
+def _seconds(ttl: str) -> float | str:
+    """A number as the API takes it; all else as it was given, for the API to judge."""
+    if not _NUMBER.fullmatch(ttl):
+        return ttl
+    return float(ttl) if "." in ttl else int(ttl)
 
 
 def _json_object(text: str | None) -> dict[str, Any]:

@@ -7,19 +7,22 @@ import json
 import re
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 from httpx_sse import EventSource
 
 from hector.cli.client import Client
-from hector.errors import HectorError
+from hector.cli.exits import Conflict, NotCanceled
+from hector.errors import HectorError, NotFound
 from hector.model import TaskState, TurnPolicy
 
 _STREAM_OF = re.compile(r"/tasks/([A-Za-z0-9-]+)/stream$")
 RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
+CANCEL_SECONDS = 5.0
+"""For so long each request of a cancel is waited for; a server takes some two seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class TaskStream:
         self._key = secrets.token_hex(16)
         self._last = after
         self._over = False
+        self._sent = False  # whether the message may have arrived
         self.task_id = task_id
 
     @classmethod
@@ -109,23 +113,50 @@ class TaskStream:
                 await asyncio.sleep(delay)
 
     async def cancel(self) -> None:
-        """Stop the task, if it is known to have begun."""
-        if self.task_id is not None:
-            with suppress(HectorError):
-                await self._client.post("tasks", self.task_id, "cancel")
+        """Have the task stopped, if it may have begun. Raises NotCanceled: then it may go on."""
+        try:
+            if self.task_id is None and self._sent:
+                await asyncio.wait_for(self._learn(), CANCEL_SECONDS)
+            if self.task_id is not None:
+                await asyncio.wait_for(self._client.post("tasks", self.task_id, "cancel"), CANCEL_SECONDS)
+        except (Conflict, NotFound):
+            return  # it has ended, or never began
+        except TimeoutError:
+            self._not_canceled(f"{self._client.place} did not answer within {CANCEL_SECONDS:.0f} s.")
+        except httpx.TransportError as error:
+            self._not_canceled(self._client.unreachable(error).message)
+        except HectorError as error:
+            self._not_canceled(error.message)
+
+    def _not_canceled(self, reason: str) -> NoReturn:
+        later = f" `hector task cancel {self.task_id}` stops it." if self.task_id and self._client.lasting else ""
+        raise NotCanceled(f"The answer could not be canceled, and may go on: {reason}{later}") from None
+
+    async def _learn(self) -> None:
+        """Which task the message became: sent again with its key, it names the one that it made before."""
+        async with self._connect() as source:
+            self._named(source)
 
     async def _connection(self) -> AsyncGenerator[StreamEvent, None]:
-        async with self._connect() as source:
-            if source.response.status_code == 204:
-                self._over = True
-                return
-            if named := _STREAM_OF.search(source.response.headers.get("content-location", "")):
-                self.task_id = named[1]
-            async for frame in source.aiter_sse():
-                data = json.loads(frame.data)
-                self.task_id = data["task_id"]
-                self._last = int(frame.id)
-                yield StreamEvent(self._last, data)
+        sent, self._sent = self._sent, True
+        try:
+            async with self._connect() as source:
+                if source.response.status_code == 204:
+                    self._over = True
+                    return
+                self._named(source)
+                async for frame in source.aiter_sse():
+                    data = json.loads(frame.data)
+                    self.task_id = data["task_id"]
+                    self._last = int(frame.id)
+                    yield StreamEvent(self._last, data)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            self._sent = sent
+            raise
+
+    def _named(self, source: EventSource) -> None:
+        if named := _STREAM_OF.search(source.response.headers.get("content-location", "")):
+            self.task_id = named[1]
 
     def _connect(self) -> AbstractAsyncContextManager[EventSource]:
         if self.task_id is None and self._opening is not None:

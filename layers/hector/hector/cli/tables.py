@@ -79,6 +79,12 @@ def print_answer(text: str) -> None:
     Console(highlight=False).print(Blocks(printable(text)))
 
 
+def tokens(task: dict[str, Any]) -> tuple[int, int] | None:
+    """What a task read and wrote, if that is known; one of both may not be, and is then 0."""
+    usage = task.get("usage")
+    return (usage.get("inputTokens") or 0, usage.get("outputTokens") or 0) if usage else None
+
+
 def _literal(text: str) -> Any:
     """A cell in which [brackets] are no markup."""
     from rich.text import Text

@@ -90,23 +90,25 @@ def follow(
     from hector.cli.screens import screen
     from hector.cli.stream import StreamEvent, TaskStream
 
-    async def events(client: Client) -> str | None:
+    async def events(client: Client) -> str:
         state = None
         async for event in TaskStream.following(client, task, after).events():
             if isinstance(event, StreamEvent):
                 print(json.dumps({"id": event.number, **event.data}), flush=True)
                 state = event.status.get("state", state)
-        return state
+        return state or str((await client.get("tasks", task))["status"]["state"])
 
-    async def work(client: Client) -> str | None:
+    async def work(client: Client) -> str:
         if as_json:
             return await events(client)
         return await show(client, TaskStream.following(client, task, after), screen(), owned=False)
 
     state = run(config, server, work, lasting=LASTING)
-    raise typer.Exit(COMPLETED if state in ("completed", None) else FAILED)
+    raise typer.Exit(COMPLETED if state == "completed" else FAILED)
 
 
 def _tokens(task: dict[str, Any]) -> str:
-    usage = task["usage"]
-    return f"{usage['inputTokens']}/{usage['outputTokens']}" if usage else ""
+    from hector.cli.tables import tokens
+
+    used = tokens(task)
+    return f"{used[0]}/{used[1]}" if used else ""
