@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import TypeVar
+
+logger = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -18,3 +21,23 @@ async def side_by_side(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
     if isinstance(second, BaseException):
         raise second
     return first, second
+
+
+async def abort(task: asyncio.Task[None], seconds: float) -> BaseException | None:
+    """Cancel the task if it is not done, and wait for so long; what it raised, if it raised by itself."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        return None
+    return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+
+async def clean_up(task: asyncio.Task[None], seconds: float) -> None:
+    """Let a canceled task close what it opened, for so long. One that will not end is left behind."""
+    if not task.done() and not task.cancelling():
+        task.cancel()
+    await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        logger.warning("%s ignores being canceled and is left behind", task.get_name())
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())

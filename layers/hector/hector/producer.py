@@ -8,12 +8,13 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from hector import telemetry
 from hector.agents.base import Agent, Progress, Text, Truncated, Turn
 from hector.agents.outputs import checked
+from hector.concurrency import abort, clean_up
+from hector.endings import Stop, ending
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, QueueUnavailable, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
 from hector.model import (
@@ -55,22 +56,7 @@ _COURTESY = 16
 """Pieces after which an agent that never waits lets others run."""
 
 
-_DEADLINE = (
-    "The function's time was over before the agent had finished. Give it more (the function's Timeout), "
-    "or let another one go on (turns.on_deadline: hand_over)."
-)
-
 _NOT_STORED = TaskError("internal", "What came of this turn could not be stored; the server's log says more.")
-
-
-class Stop(Enum):
-    """Why a turn is ended from outside."""
-
-    CANCELED = "canceled"
-    TIMEOUT = "timeout"
-    DEADLINE = "deadline"
-    WORKER_STOPPED = "worker_stopped"
-    LOST = "lost"
 
 
 class Limits(NamedTuple):
@@ -136,7 +122,7 @@ class Producer:
                 answering = asyncio.create_task(self._answer(agent, turn), name=f"answer {turn.task_id}")
                 answering.add_done_callback(lambda _: self._wake.set())
                 stop = await self._keep(answering)
-                error = await _abort(answering)
+                error = await abort(answering, ABORT_SECONDS)
             self._over = True
             if stop is Stop.DEADLINE and self._queue is not None and self._gets_on():
                 task = await self._hand_over(self._queue)
@@ -154,7 +140,7 @@ class Producer:
             if task is not None:
                 self._clock.ended(task)
             if answering is not None:
-                await _clean_up(answering)
+                await clean_up(answering, CLEAN_UP_SECONDS)
 
     async def _answer(self, agent: Agent, turn: Turn) -> None:
         pieces = 0
@@ -281,23 +267,9 @@ class Producer:
     def _outcome(self, stop: Stop | None, error: BaseException | None) -> Outcome:
         text = "".join(self._texts)
         self._tell(text)
-        problem: TaskError | None = None
-        state = TaskState.FAILED
-        if stop is Stop.CANCELED:
-            state = TaskState.CANCELED
-        elif stop is Stop.TIMEOUT:
-            problem = TaskError("timeout", f"The agent did not finish within {self._limits.seconds:g} seconds.")
-        elif stop is Stop.DEADLINE:
-            problem = TaskError("deadline", _DEADLINE)
-        elif stop is Stop.WORKER_STOPPED:
-            problem = TaskError("worker_stopped", "The server was stopped in the middle of this answer. Send it again.")
-        elif isinstance(error, AgentError):
-            problem = TaskError(clean_text(str(error.code)), clean_text(str(error.message)))
-        elif error is not None:
+        state, problem = ending(stop, error, self._limits.seconds)
+        if stop is None and error is not None and not isinstance(error, AgentError):
             logger.error("the agent of task %s raised", self._lease.task_id, exc_info=error)
-            problem = TaskError("agent_error", f"The agent raised {type(error).__name__}; the server's log says more.")
-        else:
-            state = TaskState.COMPLETED
         output = Message.of(Role.AGENT, text) if text else None
         return Outcome(
             state,
@@ -371,23 +343,3 @@ class Producer:
                 if self._loop.time() >= give_up_at:
                     raise
                 await asyncio.sleep(CANCEL_POLL_SECONDS)
-
-
-async def _abort(answering: asyncio.Task[None]) -> BaseException | None:
-    """Abort the answer if it is not complete; what it raised, if it raised by itself."""
-    if not answering.done():
-        answering.cancel()
-        await asyncio.wait({answering}, timeout=ABORT_SECONDS)
-    if not answering.done():
-        return None
-    return asyncio.CancelledError() if answering.cancelled() else answering.exception()
-
-
-async def _clean_up(answering: asyncio.Task[None]) -> None:
-    """Let an aborted agent close what it opened. One that will not end is left behind."""
-    if not answering.done() and not answering.cancelling():
-        answering.cancel()
-    await asyncio.wait({answering}, timeout=CLEAN_UP_SECONDS)
-    if not answering.done():
-        logger.warning("%s ignores being canceled and is left behind", answering.get_name())
-    answering.add_done_callback(lambda done: done.cancelled() or done.exception())
