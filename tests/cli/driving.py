@@ -34,11 +34,13 @@ def spawn(
     *arguments: str, columns: int = 120, lines: int = 40, environment: dict[str, str] | None = None
 ) -> pexpect.spawn[str]:
     """On a terminal that can only print, unless the environment says XTERM; its history is in the current folder."""
+    # What is said of another terminal's size, as by the readline of whoever runs the tests, would count for more.
+    inherited = {name: value for name, value in ENVIRONMENT.items() if name not in ("COLUMNS", "LINES")}
     settings = {"TERM": "dumb", "HOME": os.getcwd(), "PROMPT_TOOLKIT_NO_CPR": "1", **(environment or {})}
     return pexpect.spawn(
         HECTOR[0],
         [*HECTOR[1:], *arguments],
-        env=ENVIRONMENT | settings,
+        env=inherited | settings,
         encoding="utf-8",
         timeout=15,
         dimensions=(lines, columns),
