@@ -93,6 +93,8 @@ def running_cluster(*, program: str | None = None) -> Iterator[list[Server]]:
         for index, server in enumerate(servers):
             start, end = SLOTS * index // NODES, SLOTS * (index + 1) // NODES - 1
             server.client().execute_command("CLUSTER", "ADDSLOTSRANGE", start, end)
+            # As redis-cli does: two nodes of the same epoch quarrel about a slot that moves, and one deletes its keys.
+            server.client().execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for server in others:
             first.client().execute_command("CLUSTER", "MEET", "127.0.0.1", server.port)
         ends_at = time.monotonic() + START_SECONDS
