@@ -75,9 +75,10 @@ class Storm:
                     process.wait()
         with short_leases():
             found = asyncio.run(check(url, journal, sessions))
-        for process in running.values():
+        for index, process in running.items():
             if process.returncode not in (0, -signal.SIGTERM):
-                found.wrong("error", f"a worker ended with {process.returncode}")
+                said = (folder / f"worker-{index}.log").read_text(errors="replace")[-2500:]
+                found.wrong("error", f"a worker ended with {process.returncode}: {said}")
         found.counts["stalled"] = stalls
         return found, killed
 

@@ -39,7 +39,7 @@ class Worker:
         self._unanswered = _unanswered(journal, name)
 
     async def run(self) -> None:
-        await self._services.store.set_up()
+        await self._set_up()
         self._journal.note("begun", name=self._name)
         loop = asyncio.get_running_loop()
         jobs = [self._client] * CLIENTS + [self._passer_by, self._canceler, self._visitor, self._blunderer]
@@ -52,6 +52,16 @@ class Worker:
             task.cancel()
         await asyncio.gather(*running, sweeping, return_exceptions=True)
         await self._services.aclose()
+
+    async def _set_up(self) -> None:
+        """A worker that was stopped meanwhile may find its first requests timed out."""
+        while True:
+            try:
+                await self._services.store.set_up()
+                return
+            except StoreUnavailable as error:
+                self._journal.note("unavailable", error=str(error))
+                await asyncio.sleep(0.2)
 
     async def _for_ever(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
