@@ -69,11 +69,11 @@ class Lines:
     def join(self, session: Session, task: Task, *, seconds_left: float | None = None) -> None:
         """Bring a task that has lined up to its turn; its live log is open from now on."""
         if self.live.get(task.id) is None:
-            self._keeper(session).add(_Waiting(task, self.live.open(task.id), _leaves_at(seconds_left)))
+            self._keeper(session).add(_Waiting(task, self.live.open(task.id), _moment(seconds_left)))
 
     def take_up(self, session: Session, *, seconds_left: float | None = None) -> None:
         """Bring all that waits in the session to its turn: whoever lined it up may be gone."""
-        self._keeper(session).keep_for_all(_leaves_at(seconds_left))
+        self._keeper(session).keep_for_all(_moment(seconds_left))
 
     async def drain(self) -> None:
         """Wait until nothing waits here."""
@@ -291,7 +291,8 @@ class Keeper:
             self._lines.live.forget(task_id, waiting.log)
 
 
-def _leaves_at(seconds_left: float | None) -> float | None:
+def _moment(seconds_left: float | None) -> float | None:
+    """When so many seconds are over, on the event loop's clock."""
     return None if seconds_left is None else asyncio.get_running_loop().time() + seconds_left
 
 

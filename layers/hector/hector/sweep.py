@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import random
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from hector.errors import HectorError, NotFound
 from hector.model import Millis, Session, TaskError, TaskState
 from hector.recovery import Recovery
 from hector.stores.base import Clock, Store, Unfinished
-from hector.stores.log import ended_early, read_log
+from hector.stores.log import end_waiting
 from hector.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -89,10 +88,8 @@ class Sweep:
             with suppress(NotFound):
                 task = await self._store.read_task(session.principal, task_id)
                 if self._now() >= task.created_at + ORPHANED_AFTER:
-                    message = f"There is no agent {session.agent_id!r} any more."
-                    log = await read_log(self._store, session.principal, task_id)
-                    outcome = ended_early(TaskState.FAILED, log, TaskError("agent_gone", message))
-                    await self._store.leave_line(session.principal, task_id, outcome, nonce=secrets.token_hex(8))
+                    gone = TaskError("agent_gone", f"There is no agent {session.agent_id!r} any more.")
+                    await end_waiting(self._store, session.principal, task_id, TaskState.FAILED, gone)
 
     async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
         """A sweep now and then; servers that share a store do not sweep in step."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.running import Running
 from hector.stores.base import Clock, Idempotency, Lease, Store
-from hector.stores.log import ended_early, read_log
+from hector.stores.log import end_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -184,8 +183,7 @@ class Turns:
             if task.state is not TaskState.SUBMITTED:
                 return task
             # It was handed over, and ends with what it has said.
-            outcome = ended_early(TaskState.CANCELED, await read_log(self._store, principal, task_id))
-            task = await self._store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
+            task = await end_waiting(self._store, principal, task_id, TaskState.CANCELED)
             if task.state is TaskState.CANCELED:
                 return task
 

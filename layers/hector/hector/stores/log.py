@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 
-from hector.model import Event, EventKind, Message, Principal, Role, TaskError, TaskState
+from hector.model import Event, EventKind, Message, Principal, Role, Task, TaskError, TaskState
 from hector.stores.base import Outcome, Store
 
 
@@ -14,6 +15,14 @@ async def read_log(store: Store, principal: Principal, task_id: str) -> list[Eve
     while (page := await store.read_events(principal, task_id, after=len(events))).events:
         events += page.events
     return events
+
+
+async def end_waiting(
+    store: Store, principal: Principal, task_id: str, state: TaskState, error: TaskError | None = None
+) -> Task:
+    """End a task that waits, with what it had said before; as it is, if it has begun or ended. Raises NotFound."""
+    outcome = ended_early(state, await read_log(store, principal, task_id), error)
+    return await store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
 
 
 def text_of(events: Iterable[Event]) -> str:

@@ -1,4 +1,5 @@
--- fence, suffix, '1' if it waits again, before all others. KEYS[2]: the sessions in which somebody is at work, or waits; in a cluster, where that is elsewhere, base.
+-- fence, suffix, '1' if it waits again, before all others. KEYS[2]: the sessions in which somebody is at work, or waits;
+-- in a cluster, where that is elsewhere, base.
 local hot, suffix = read_hot(), ARGV[3]
 if not held(hot, ARGV[2], suffix) then return {'lost'} end
 shrink(log_key(suffix))

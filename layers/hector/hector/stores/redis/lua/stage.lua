@@ -13,5 +13,7 @@ for index = 5 + count, #ARGV, 2 do
 end
 -- That there are staged tasks: the clean-up must not take them for those of a session that had this id before.
 redis.call('HSET', base .. ':staged', 'tasks', '1')
-for _, key in ipairs({task, log, base .. ':tasks', base .. ':turns', base .. ':staged'}) do redis.call('PEXPIRE', key, text(DAY)) end
+for _, key in ipairs({task, log, base .. ':tasks', base .. ':turns', base .. ':staged'}) do
+  redis.call('PEXPIRE', key, text(DAY))
+end
 return {'ok'}
