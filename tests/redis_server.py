@@ -91,8 +91,8 @@ def running_cluster(*, program: str | None = None) -> Iterator[list[Server]]:
         servers = [stack.enter_context(running(*options, program=program)) for _ in range(NODES)]
         first, *others = servers
         for index, server in enumerate(servers):
-            start, end = SLOTS * index // NODES, SLOTS * (index + 1) // NODES - 1
-            server.client().execute_command("CLUSTER", "ADDSLOTSRANGE", start, end)
+            slots = slots_of(index)
+            server.client().execute_command("CLUSTER", "ADDSLOTSRANGE", slots[0], slots[-1])
             # As redis-cli does: two nodes of the same epoch quarrel about a slot that moves, and one deletes its keys.
             server.client().execute_command("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for server in others:
@@ -103,6 +103,15 @@ def running_cluster(*, program: str | None = None) -> Iterator[list[Server]]:
                 raise RuntimeError("the cluster did not come together")
             time.sleep(0.05)
         yield servers
+
+
+def slots_of(node: int) -> range:
+    return range(SLOTS * node // NODES, SLOTS * (node + 1) // NODES)
+
+
+def home_of(slot: int) -> int:
+    """The index of the node that has this slot at first."""
+    return next(node for node in range(NODES) if slot in slots_of(node))
 
 
 def redis_program() -> str:

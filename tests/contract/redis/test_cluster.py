@@ -28,7 +28,7 @@ class Move:
     def __init__(self, servers: list[redis_server.Server], key: str) -> None:
         clients = [server.client() for server in servers]
         self.slot = clients[0].execute_command("CLUSTER KEYSLOT", key)
-        home = min(self.slot * redis_server.NODES // redis_server.SLOTS, redis_server.NODES - 1)
+        home = redis_server.home_of(self.slot)
         self.source, self.target = clients[home], clients[home - 1]
         self.clients, self.port = clients, servers[home - 1].port
         self.ids = [client.execute_command("CLUSTER MYID") for client in (self.source, self.target)]

@@ -6,11 +6,13 @@ Once as the store does by itself, within a call; and once as a caller does, afte
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from redis.asyncio import RedisCluster
 
 from hector.errors import IdempotencyKeyReused, LeaseLost, NotFound, StoreUnavailable, TaskNotCancelable
 from hector.model import Summary, TaskState
@@ -247,3 +249,15 @@ async def test_an_engine_that_stays_away_is_a_sentence(
     with pytest.raises(StoreUnavailable, match=r"redis://127.0.0.1:\d+ cannot be reached .*HECTOR_STORE"):
         await faulty.store.read_session(faulty.principal, session.id)
     assert len(proxy.met) > 1
+
+
+async def test_connections_that_are_closed_under_calls(everywhere: Bench) -> None:
+    """As the driver closes all of a cluster's when one call hears that the cluster is down; and as an engine does."""
+    sessions = [await everywhere.session() for _ in range(10)]
+    calls = [everywhere.store.read_session(everywhere.principal, session.id) for session in sessions * 20]
+    reading = asyncio.gather(*calls)
+    client = everywhere.store._connection.open()  # type: ignore[attr-defined]
+    for _ in range(20):
+        await (client.aclose() if isinstance(client, RedisCluster) else client.connection_pool.disconnect())
+        await asyncio.sleep(random.uniform(0, 0.003))
+    assert [found.id for found in await reading] == [session.id for session in sessions] * 20

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from hector.stores.redis.driver import truthful
 from hector.stores.redis.failures import driver_missing, passes, translated
 from hector.stores.redis.items import Reply
 from hector.stores.redis.scripts import script
@@ -107,7 +107,7 @@ class Connection:
         if self._blocking is None:
             self._blocking = self._create(LONGEST_WAIT_SECONDS + READ_TIMEOUT_SECONDS)
         try:
-            with _cancels_count():
+            with truthful():
                 client = await self._ready(self._blocking)
                 await client.xread(streams, count=1, block=max(1, round(seconds * 1000)))
         except (RedisError, RedisClusterException, OSError):
@@ -121,7 +121,7 @@ class Connection:
         async with self._calls:
             while True:
                 try:
-                    with _cancels_count():
+                    with truthful():
                         return await attempt(await self._ready(self.open()))
                 except (RedisError, RedisClusterException, OSError) as error:
                     if not passes(error, self.place) or loop.time() + pause > give_up_at:
@@ -160,19 +160,6 @@ class Connection:
             "retry": Retry(NoBackoff(), 0),
             "max_connections": 2 * (CALLS + WAITERS),
         }
-        return RedisCluster(**options) if self.place.cluster else Redis(**options)
-
-
-@contextmanager
-def _cancels_count() -> Iterator[None]:
-    """Raises CancelledError if the task was canceled in here, and the driver has swallowed it.
-
-    It sends with asyncio.wait_for, which on Python 3.11 forgets a cancel that comes as what it waits for is done.
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    try:
-        yield
-    finally:
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError
+        if self.place.cluster:  # 0: a slot that has moved is no reason to close every connection, in use or not
+            return RedisCluster(**options, reinitialize_steps=0)
+        return Redis(**options)
