@@ -150,7 +150,7 @@ def test_path_parts_are_ones_that_api_gateway_takes() -> None:
 
 
 LAYERS = {
-    "CreateSession": ["HectorLayer"],
+    "CreateSession": ["HectorLayer", "ResponseStreamingLayer"],
     "PostTask": ["HectorLayer", "ResponseStreamingLayer"],
     "StreamResponse": ["HectorLayer", "ResponseStreamingLayer"],
     "HandleEvent": ["HectorLayer"],

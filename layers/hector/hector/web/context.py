@@ -46,13 +46,13 @@ def answer_seconds(request: Request) -> float | None:
 
 
 def absolute_url(request: Request, path: str, public_url: str | None) -> str:
-    """The address of a path for the outside: under `public_url`, else under the request's domain and stage."""
+    """The address of a path for the outside: under `public_url`, else under the request's domain, and its stage there.
+
+    Behind a custom domain, what the domain maps to the API takes the place of the stage.
+    """
     if public_url:
         return public_url.rstrip("/") + path
-    event_path = (request.scope.get("aws.event") or {}).get("path") or ""
-    outer_path = _request_context(request).get("path") or ""
-    stage = outer_path.removesuffix(event_path) if event_path and outer_path.endswith(event_path) else ""
-    return f"{request.url.scheme}://{request.url.netloc}{stage}{path}"
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('aws.base_path', '')}{path}"
 
 
 def _request_context(request: Request) -> dict[str, Any]:
