@@ -10,10 +10,16 @@ import asyncio
 import functools
 import logging
 import time
+from typing import Protocol
 
 logger = logging.getLogger("response_streaming")
 
-GRACE = 5.0  # seconds that a cancelled task gets to finish
+GRACE = 5.0  # seconds that a cancelled task gets to finish, if the invocation has them
+LAST = 0.5  # seconds before the invocation's end: the process is ended by then, and its log says why
+
+
+class Context(Protocol):
+    def get_remaining_time_in_millis(self) -> int: ...
 
 
 @functools.cache
@@ -24,15 +30,19 @@ def process_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def end_leftover_tasks() -> None:
+async def end_leftover_tasks(context: Context | None) -> None:
     """Cancels and awaits every task but the caller's, and names them in a warning.
 
-    Ends the process (SystemExit) when a task refuses to be cancelled for GRACE seconds: a fresh environment is safe,
-    the next invocation in this one would not be.
+    Ends the process (SystemExit) when a task refuses to be cancelled for GRACE seconds, or until the invocation is
+    nearly over: a fresh environment is safe, the next invocation in this one would not be.
     """
-    deadline = time.monotonic() + GRACE
+    left = GRACE if context is None else context.get_remaining_time_in_millis() / 1000 - LAST
+    deadline = time.monotonic() + min(GRACE, left)
     named: set[str] = set()
     while leftover := asyncio.all_tasks() - {asyncio.current_task()}:
+        if named and time.monotonic() > deadline:
+            logger.critical("Ending the process: these tasks ignore cancellation: %s", ", ".join(sorted(named)))
+            raise SystemExit(1)
         if fresh := {_describe(task) for task in leftover} - named:
             named |= fresh
             logger.warning(
@@ -41,9 +51,6 @@ async def end_leftover_tasks() -> None:
                 len(fresh),
                 ", ".join(sorted(fresh)),
             )
-        if time.monotonic() > deadline:
-            logger.critical("Ending the process: these tasks ignore cancellation: %s", ", ".join(sorted(named)))
-            raise SystemExit(1)
         for task in leftover:
             task.cancel()
         done, _ = await asyncio.wait(leftover, timeout=0.25)
