@@ -153,8 +153,8 @@ LAYERS = {
     "CreateSession": ["HectorLayer", "ResponseStreamingLayer"],
     "PostTask": ["HectorLayer", "ResponseStreamingLayer"],
     "StreamResponse": ["HectorLayer", "ResponseStreamingLayer"],
-    "HandleEvent": ["HectorLayer"],
-    "TableStream": ["HectorLayer"],
+    "HandleEvent": ["HectorLayer", "ResponseStreamingLayer"],
+    "TableStream": ["HectorLayer", "ResponseStreamingLayer"],
     "Authorize": ["AuthorizerLayer"],
 }
 TIMEOUTS = {

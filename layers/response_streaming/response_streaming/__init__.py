@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from response_streaming.loop import async_handler
+
 if TYPE_CHECKING:
     from response_streaming.asgi import asgi_handler
 
-__all__ = ["asgi_handler"]
+__all__ = ["asgi_handler", "async_handler"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,11 @@ import asyncio
 import functools
 import logging
 import time
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+E = TypeVar("E")
+T = TypeVar("T")
 
 logger = logging.getLogger("response_streaming")
 
@@ -28,6 +32,21 @@ def process_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop
+
+
+def async_handler(handle: Callable[[E, Any], Coroutine[Any, Any, T]]) -> Callable[[E, Any], T]:
+    """The Lambda handler for an asynchronous function of event and context; no task outlives its invocation."""
+
+    async def invocation(event: E, context: Context) -> T:
+        try:
+            return await handle(event, context)
+        finally:
+            await end_leftover_tasks(context)
+
+    def handler(event: E, context: Context) -> T:
+        return process_loop().run_until_complete(invocation(event, context))
+
+    return handler
 
 
 async def end_leftover_tasks(context: Context | None) -> None:
