@@ -15,6 +15,7 @@ from hector.follow import Follow
 from hector.live import LiveLogs
 from hector.model import Event, EventKind, TaskState
 from hector.producer import LEASE
+from hector.recovery import Recovery
 from hector.services import Services
 from hector.stores.base import Lease, Store
 from hector.stores.memory import MemoryStore
@@ -27,7 +28,9 @@ def text_of(events: list[Event], task_id: str = "t") -> str:
 
 def elsewhere(services: Services) -> Services:
     """The same store as another process has it: nothing is handed over in memory."""
-    return replace(services, follow=Follow(services.store, LiveLogs(), services.follow._recovery))
+    live = LiveLogs()
+    recovery = Recovery(services.store, live, services.clock, services.queue)
+    return replace(services, follow=Follow(services.store, live, recovery), recovery=recovery)
 
 
 async def test_cut_after_every_event_and_resumed_the_stream_is_equal(store: Store) -> None:

@@ -31,7 +31,7 @@ from hector.model import (
     clean_text,
 )
 from hector.queues.base import WorkQueue
-from hector.stores.base import Lease, Outcome, Store
+from hector.stores.base import Clock, Lease, Outcome, Store
 from hector.telemetry import TurnClock
 
 T = TypeVar("T")
@@ -81,9 +81,10 @@ class Producer:
     """
 
     def __init__(
-        self, store: Store, log: LiveLog, lease: Lease, limits: Limits, queue: WorkQueue | None = None
+        self, store: Store, log: LiveLog, lease: Lease, limits: Limits, clock: Clock, queue: WorkQueue | None = None
     ) -> None:
         self.log = log
+        self._now = clock
         self._queue = queue
         self._store = store
         self._lease = lease
@@ -222,6 +223,8 @@ class Producer:
                 elif now >= poll_at:
                     poll_at = now + CANCEL_POLL_SECONDS
                     self._lease = await self._store.check_lease(self._lease)
+                    if self._is_off(self._lease):
+                        renew_at = now
             except LeaseLost:
                 return Stop.LOST
             except StoreUnavailable as error:
@@ -236,6 +239,10 @@ class Producer:
                 due = min(due, self._flush_at)
             await self._sleep_until(due)
         return None
+
+    def _is_off(self, lease: Lease) -> bool:
+        """Whether the clock was set, or this computer slept: the lease is to be renewed, before others find it lost."""
+        return abs(lease.until - LEASE - self._now()) > LEASE / 2
 
     async def _sleep_until(self, due: float) -> None:
         handle = self._loop.call_at(due, self._wake.set)

@@ -12,13 +12,14 @@ from hector.live import LiveLog, LiveLogs
 from hector.model import Event, Task
 from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
 from hector.queues.base import WorkQueue
-from hector.stores.base import Lease, Store
+from hector.stores.base import Clock, Lease, Store
 from hector.stores.log import read_log, text_of
 
 
 class Running:
-    def __init__(self, store: Store, live: LiveLogs, history: History, queue: WorkQueue | None) -> None:
+    def __init__(self, store: Store, live: LiveLogs, history: History, clock: Clock, queue: WorkQueue | None) -> None:
         self._store = store
+        self._now = clock
         self._history = history
         self._live = live
         self._queue = queue
@@ -48,7 +49,7 @@ class Running:
         turn = replace(turn, so_far=text_of(stored))
         limits = Limits(served.timeout, seconds_left, served.streams)
         queue = self._queue if served.hands_over else None
-        self._run(Producer(self._store, log, lease, limits, queue), agent, turn)
+        self._run(Producer(self._store, log, lease, limits, self._now, queue), agent, turn)
         return log
 
     async def go_on(
