@@ -35,6 +35,8 @@ from hector.stores.cursors import activity_key, check_sessions_cursor, check_tas
 from hector.stores.record import Record, lost
 
 SWEEP_INTERVAL: Millis = 60_000
+STAGED_FOR: Millis = 86_400_000
+"""Turns whose session has not been created for so long were left by somebody who is gone."""
 
 
 class MemoryStore:
@@ -115,6 +117,7 @@ class MemoryStore:
         self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
     ) -> None:
         record = self.staged.setdefault(session.id, Record.of(session))
+        record.idle_until = self._now() + STAGED_FOR
         for turn in turns:
             task = turn.task
             record.tasks[task.id] = task
@@ -321,9 +324,10 @@ class MemoryStore:
         return record
 
     def _sweep(self) -> None:
-        """Forget expired sessions, now and then: readers never see them anyway."""
+        """Forget expired sessions, and turns of sessions that never came, now and then: nobody sees them anyway."""
         now = self._now()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL
             self.records = {id_: record for id_, record in self.records.items() if record.session.expires_at > now}
             self.keys = {place: value for place, value in self.keys.items() if value[1] in self.records}
+            self.staged = {id_: record for id_, record in self.staged.items() if record.idle_until > now}
