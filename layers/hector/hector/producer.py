@@ -46,6 +46,8 @@ LONGEST_FLUSH_SECONDS = 1.0
 FLUSH_CHARACTERS = 16_384
 MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
+EVENT_BYTES = 64
+"""What an event takes beside its text: notes may be empty, and come without end."""
 ABORT_SECONDS = 0.3
 """How long the end of a stopped turn waits for its agent."""
 HAND_OVER_DELAY = 1.0
@@ -177,11 +179,11 @@ class Producer:
 
     def _note(self, note: str, fraction: float | None) -> None:
         note = clean_text(note)[:MAX_NOTE_CHARACTERS]
-        self._measure(note)
+        self._measure(note, EVENT_BYTES)
         self._append(EventKind.STATUS, note, TaskState.WORKING, fraction)
 
-    def _measure(self, text: str) -> None:
-        self._output_bytes += len(text.encode())
+    def _measure(self, text: str, extra: int = 0) -> None:
+        self._output_bytes += len(text.encode()) + extra
         if self._output_bytes > MAX_OUTPUT_BYTES:
             raise AgentError("answer_too_long", f"The answer was cut off: it grew beyond {MAX_OUTPUT_BYTES:,} bytes.")
 
@@ -257,8 +259,9 @@ class Producer:
         self._pending_characters = 0
         while True:
             size = count = 0
-            while count < len(events) and (size := size + len(events[count].text)) <= 4 * FLUSH_CHARACTERS:
-                count += 1
+            while count < len(events) and size <= 4 * FLUSH_CHARACTERS:
+                size += len(events[count].text) + EVENT_BYTES
+                count += size <= 4 * FLUSH_CHARACTERS
             batch, events = events[: max(count, 1)], events[max(count, 1) :]
             self._lease = await self._store.append_events(self._lease, batch, extend=LEASE)
             self._flushed += len(batch)
