@@ -32,6 +32,7 @@ from hector.model import (
 )
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, Outcome, Store
+from hector.stores.log import handed_over, seconds_taken
 from hector.telemetry import TurnClock
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ _NOT_STORED = TaskError("internal", "What came of this turn could not be stored;
 
 
 class Limits(NamedTuple):
-    """`seconds` is how long a turn may take, `seconds_left` how long this process may go on, if it has to go.
+    """`seconds` is how long a turn may take, in all processes that go on with it; `seconds_left` how long this one may.
 
     `streams`: whether the answer is handed on as it is made, or at once.
     """
@@ -92,6 +93,7 @@ class Producer:
         self._lease = lease
         self._limits = limits
         self._begins = not log.events
+        self._taken = seconds_taken(log.events)
         self._flushed = len(log.events)
         self._pending_characters = 0
         self._flush_at = 0.0
@@ -106,6 +108,7 @@ class Producer:
         self._over = False
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._began_at = self._loop.time()
         self._clock = TurnClock()
 
     def stop(self) -> None:
@@ -203,7 +206,7 @@ class Producer:
     async def _keep(self, answering: asyncio.Task[None]) -> Stop | None:
         """Flush, renew and look for the cancel mark until the answer is complete or has to be stopped."""
         loop = self._loop
-        ends_at = loop.time() + self._limits.seconds
+        ends_at = self._began_at + self._limits.seconds - self._taken
         left = self._limits.seconds_left
         leaves_at = math.inf if left is None else loop.time() + left
         lost_at = loop.time() + LEASE / 1000
@@ -300,7 +303,8 @@ class Producer:
         The ended task, if it was canceled in this very moment, or the queue cannot be reached.
         """
         self._tell("".join(self._texts))
-        self._append(EventKind.STATUS, "Another process goes on with this answer.", TaskState.SUBMITTED)
+        taken = self._taken + self._loop.time() - self._began_at
+        self._append(EventKind.STATUS, handed_over(taken), TaskState.SUBMITTED)
         await self._insist(self._flush)
         if self._lease.cancel_requested:
             return await self._finish(self._outcome(Stop.CANCELED, None))

@@ -13,7 +13,7 @@ from hector.model import Event, Task
 from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, Store
-from hector.stores.log import read_log, text_of
+from hector.stores.log import read_log, seconds_taken, text_of
 
 
 class Running:
@@ -41,7 +41,8 @@ class Running:
         `known` is what has been read of its session, `stored` what another process has told in its log. Raises
         StoreUnavailable, NotFound; then nothing has begun.
         """
-        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
+        seconds = max(0.0, served.timeout - seconds_taken(stored))
+        seconds = seconds if seconds_left is None else min(seconds, seconds_left)
         agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
         log = log or self._live.open(task.id)
         for event in stored:
