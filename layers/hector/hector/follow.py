@@ -90,7 +90,7 @@ class Follow:
                     cursor = rest[-1].number
             if not task.state.terminal or cursor < task.last_event:
                 task = replace(await self._gone(principal, task), last_event=cursor)
-        if ending := _ending(task, cursor):
+        if ending := _ending(task, cursor, saw_it=cursor == after):
             yield ending
 
     async def ended(self, principal: Principal, task: Task) -> Task:
@@ -129,15 +129,16 @@ class Follow:
         return task.state.terminal and not _ending(task, cursor)
 
 
-def _ending(task: Task, cursor: int) -> list[Event]:
+def _ending(task: Task, cursor: int, *, saw_it: bool = True) -> list[Event]:
     """The terminal event, if the reader has not seen it; after a `reset` if it has seen what a crash took back.
 
     After a crash, a cursor with the terminal event's number may mean an event that was lost: so it is told once more.
+    `saw_it` is False if that number was surely another event's.
     """
     terminal = terminal_event(task)
     if cursor <= task.last_event:
         return [terminal]
     crashed = task.error is not None and task.error.code == WORKER_LOST
-    if cursor == terminal.number and not crashed:
+    if cursor == terminal.number and saw_it and not crashed:
         return []
     return [Event(task.last_event, EventKind.RESET), terminal]

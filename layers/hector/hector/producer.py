@@ -271,6 +271,8 @@ class Producer:
             if not events:
                 break
         self._interval = min(self._interval * 1.5, LONGEST_FLUSH_SECONDS)
+        if self._pending_characters < FLUSH_CHARACTERS:  # what came meanwhile begins the next batch
+            self._flush_at = self._loop.time() + self._interval
 
     def _tell(self, text: str) -> None:
         """Where the answer is not streamed: all of it that is not in the log yet, at once."""

@@ -181,8 +181,7 @@ class MemoryStore:
             task = outcome.applied_to(task, now=self._now())
             record.tasks[task_id] = task
             record.nonces[task_id] = nonce
-        if task_id in record.waiting:
-            record.waiting.remove(task_id)
+        record.gave_up(task_id)
         return task
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
