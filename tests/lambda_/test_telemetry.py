@@ -225,19 +225,17 @@ def test_what_the_work_queue_and_the_sweep_do_is_handed_on_too(
     log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from hector import config
-    from hector.events import loop
     from hector.events.handle import event_handler
+    from response_streaming import async_handler
 
     class Context:
         def get_remaining_time_in_millis(self) -> int:
             return 60_000
 
-    handler = event_handler(build(config.load()))
+    handler = async_handler(event_handler(build(config.load())))
     telemetry.count(Measure.LOST_WORKERS)
     handler({"source": "aws.events", "detail-type": "Scheduled Event"}, Context())
     assert metrics(capsys.readouterr().out) == {"LostWorkers": [1]}
-    assert loop._loop is not None
-    loop._loop.close()
 
 
 Traced = Callable[[], list[dict[str, Any]]]

@@ -150,11 +150,11 @@ def test_path_parts_are_ones_that_api_gateway_takes() -> None:
 
 
 LAYERS = {
-    "CreateSession": ["HectorLayer"],
+    "CreateSession": ["HectorLayer", "ResponseStreamingLayer"],
     "PostTask": ["HectorLayer", "ResponseStreamingLayer"],
     "StreamResponse": ["HectorLayer", "ResponseStreamingLayer"],
-    "HandleEvent": ["HectorLayer"],
-    "TableStream": ["HectorLayer"],
+    "HandleEvent": ["HectorLayer", "ResponseStreamingLayer"],
+    "TableStream": ["HectorLayer", "ResponseStreamingLayer"],
     "Authorize": ["AuthorizerLayer"],
 }
 TIMEOUTS = {

@@ -17,6 +17,7 @@ from hector.concurrency import abort, clean_up
 from hector.endings import Stop, ending
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, QueueUnavailable, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
+from hector.margins import ABORT_SECONDS, CLEAN_UP_SECONDS, ENDING_SECONDS
 from hector.model import (
     Event,
     EventKind,
@@ -49,12 +50,8 @@ MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
 EVENT_BYTES = 64
 """What an event takes beside its text: notes may be empty, and come without end."""
-ABORT_SECONDS = 0.3
-"""How long the end of a stopped turn waits for its agent."""
 HAND_OVER_DELAY = 1.0
 """Seconds until a worker is told of a turn that goes on elsewhere: by then it has been given back."""
-CLEAN_UP_SECONDS = 5.0
-"""How long a stopped agent may take to close what it opened."""
 _COURTESY = 16
 """Pieces after which an agent that never waits lets others run."""
 
@@ -65,6 +62,7 @@ _NOT_STORED = TaskError("internal", "What came of this turn could not be stored;
 class Limits(NamedTuple):
     """`seconds` is how long a turn may take, in all processes that go on with it; `seconds_left` how long this one may.
 
+    After `seconds_left` there are ENDING_SECONDS more, for the turn's end and for its agent's.
     `streams`: whether the answer is handed on as it is made, or at once.
     """
 
@@ -109,6 +107,9 @@ class Producer:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
+        left = limits.seconds_left
+        self._leaves_at = math.inf if left is None else self._began_at + left
+        self._gone_at = self._leaves_at + ENDING_SECONDS
         self._clock = TurnClock()
 
     def stop(self) -> None:
@@ -146,7 +147,7 @@ class Producer:
             if task is not None:
                 self._clock.ended(task)
             if answering is not None:
-                await clean_up(answering, CLEAN_UP_SECONDS)
+                await clean_up(answering, self._at_most(CLEAN_UP_SECONDS))
 
     async def _answer(self, agent: Agent, turn: Turn) -> None:
         pieces = 0
@@ -207,8 +208,7 @@ class Producer:
         """Flush, renew and look for the cancel mark until the answer is complete or has to be stopped."""
         loop = self._loop
         ends_at = self._began_at + self._limits.seconds - self._taken
-        left = self._limits.seconds_left
-        leaves_at = math.inf if left is None else loop.time() + left
+        leaves_at = self._leaves_at
         lost_at = loop.time() + LEASE / 1000
         renew_at = loop.time() + RENEW_SECONDS
         poll_at = loop.time() + CANCEL_POLL_SECONDS
@@ -349,9 +349,13 @@ class Producer:
 
         return await self._insist(end)
 
+    def _at_most(self, seconds: float) -> float:
+        """So many seconds, or those until this process is gone."""
+        return max(0.0, min(seconds, self._gone_at - self._loop.time()))
+
     async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
         """Again while the store is away, for less than a lease. Raises StoreUnavailable after that."""
-        give_up_at = self._loop.time() + LEASE / 1000
+        give_up_at = self._loop.time() + self._at_most(LEASE / 1000)
         while True:
             try:
                 return await step()

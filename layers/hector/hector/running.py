@@ -9,8 +9,9 @@ from dataclasses import replace
 from hector.agents.base import Agent, ServedAgent, Turn
 from hector.history import NOTHING_KNOWN, History, Known
 from hector.live import LiveLog, LiveLogs
+from hector.margins import CLEAN_UP_SECONDS
 from hector.model import Event, Task
-from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
+from hector.producer import Limits, Producer
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, Store
 from hector.stores.log import read_log, seconds_taken, text_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from hector.concurrency import jitter
 from hector.errors import HectorError, NotFound
 from hector.model import Millis, Session, TaskError, TaskState
 from hector.recovery import Recovery
@@ -93,7 +93,7 @@ class Sweep:
     async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
         """A sweep now and then; servers that share a store do not sweep in step."""
         while True:
-            await asyncio.sleep(interval * random.uniform(0.5, 1.5))
+            await asyncio.sleep(jitter(interval / 2, interval * 1.5))
             try:
                 swept = await self.run()
             except HectorError as error:
