@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hector import telemetry
 from hector.emulator import Emulator
+from hector.live import LiveLogs
 from hector.model import session_id_of
 from hector.services import Services
 from hector.telemetry import Measure, on_lambda
@@ -214,7 +215,7 @@ async def test_a_lost_worker_is_counted(
     session = await lost.turns.create_session(principal, "my_agent")
     task = await lost.turns.start(principal, session.id, Message.of(Role.USER, "be silent for 30 seconds"))
     now[0] += 60_000
-    await Recovery(store, lambda: now[0]).close(principal, task.id)
+    await Recovery(store, LiveLogs(), lambda: now[0]).close(principal, task.id)
     telemetry.flush()
     assert metrics(capsys.readouterr().out)["LostWorkers"] == [1]
     await lost.aclose()

@@ -102,7 +102,8 @@ class Claims:
                 )
             except LostTurn as lost:
                 busy = lost.task_id
-                await self._recovery.close(session.principal, busy)
+                if not await self._recovery.close(session.principal, busy):
+                    break
         raise SessionBusy(busy)
 
     async def take_back(self, claimed: Claimed) -> None:
@@ -186,7 +187,8 @@ class Claims:
                     )
                     return claimed._replace(waits=True)
                 except LostTurn as lost:
-                    await self._recovery.close(session.principal, lost.task_id)
+                    if not await self._recovery.close(session.principal, lost.task_id):
+                        raise SessionBusy(lost.task_id) from None
             raise SessionBusy(claimed.task.id)
         except BaseException:
             await self.take_back(claimed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hector.errors import NotFound
@@ -40,8 +41,9 @@ class Follow:
         """The events after number `after`, in batches as they come; the last one ends with the terminal event.
 
         `task` is as the principal has read or started it. A reader who has seen the terminal event gets nothing. One
-        whose cursor lies beyond what a crash left gets a `reset` first. The task of a session that is erased meanwhile
-        ends as canceled, and one that is taken back, since it could not be begun, as failed.
+        whose cursor lies beyond what a crash left gets a `reset` first. A task that ends when its session may live no
+        longer is told to its end. The task of a session that is erased, or expires, before that ends as canceled, and
+        one that is taken back, since it could not be begun, as failed.
         """
         cursor = after
         # Of a turn that was begun once more, nothing is left that a reader of its first beginning may have seen.
@@ -79,7 +81,15 @@ class Follow:
                         await asyncio.sleep(max(0.0, asked + delay - loop.time()))
                         delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
         except NotFound:
-            task = replace(await self._gone(principal, task), last_event=cursor)
+            with suppress(NotFound):
+                while not task.state.terminal or cursor < task.last_event:
+                    task, rest = await self._store.read_past(principal, task.id, after=cursor)
+                    if not rest:
+                        break
+                    yield rest
+                    cursor = rest[-1].number
+            if not task.state.terminal or cursor < task.last_event:
+                task = replace(await self._gone(principal, task), last_event=cursor)
         if ending := _ending(task, cursor, saw_it=cursor == after):
             yield ending
 
@@ -95,6 +105,8 @@ class Follow:
                 pass
             return await self._store.read_task(principal, task.id)
         except NotFound:
+            with suppress(NotFound):
+                return (await self._store.read_past(principal, task.id, after=0, limit=1)).task
             return await self._gone(principal, task)
 
     async def _begun_again(self, principal: Principal, task_id: str) -> bool:

@@ -71,7 +71,7 @@ class Turns:
         self._live = live
         self._history = History(store, agents.values())
         self._claims = Claims(store, recovery)
-        self._running = Running(store, live, self._history, queue)
+        self._running = Running(store, live, self._history, clock, queue)
         self._lines = Lines(store, live, self._claims, self._running, self.agent, clock, queue)
         self._queue = queue
         self._sent: dict[str, float] = {}
