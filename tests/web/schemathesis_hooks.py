@@ -115,7 +115,8 @@ def _make_sense_of(body: dict[str, Any], name: str, server: Server, number: int)
     if "input" in body:
         body["input"] = {"type": "text/plain", "content": f"hello {number}"}
     if "message" in body:
-        body.pop("contextId", None)
+        for key in ("contextId", "context_id"):
+            body.pop(key, None)
         body["message"] = {"parts": [{"text": f"hello {number}"}]}
         if number % 3 == 1:
             body["contextId"] = server.session()

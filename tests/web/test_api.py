@@ -332,8 +332,8 @@ async def test_unknown_routes_and_methods_are_problems_too(client: httpx.AsyncCl
     assert_problem(await client.get("/nothing"), 404, "not_found", says="GET /docs lists the routes")
     refused = await client.put("/sessions")
     assert_problem(refused, 405, "method_not_allowed", says="PUT is not possible")
-    assert refused.headers["allow"] == "GET, POST"
-    assert (await client.put("/sessions/unknown")).headers["allow"] == "DELETE, GET, PATCH"
+    assert refused.headers["allow"] == "GET, HEAD, POST"
+    assert (await client.put("/sessions/unknown")).headers["allow"] == "DELETE, GET, HEAD, PATCH"
     assert (await client.put("/sessions/import")).headers["allow"] == "POST"
     assert_problem(await client.get("/tasks"), 400, "invalid_request", "sessionId")
 

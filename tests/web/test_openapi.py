@@ -133,6 +133,7 @@ async def test_examples_of_errors_are_what_is_answered(client: httpx.AsyncClient
         "no_task": await client.get(f"/tasks/{TASK_ID}"),
         "task_not_cancelable": await client.post(f"/tasks/{ended}/cancel"),
         "body_too_large": await client.post(tasks, content=b"x" * 5_000_000),
+        "encoded_body": await client.post(tasks, json=HELLO, headers={"Content-Encoding": "gzip"}),
         "key_reused": await client.post(tasks, json={"input": {"content": "else"}}, headers=key),
     }
     for name, answer in answered.items():

@@ -28,6 +28,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "SendMessage": {
         "in_a_new_session": {"message": {"role": "user", "parts": [_QUESTION]}},
         "in_a_session": {"message": {"role": "user", "parts": [_QUESTION]}, "contextId": SESSION_ID},
+        "as_the_stream_says": {"message": {"role": "user", "parts": [_QUESTION]}, "context_id": SESSION_ID},
         "with_a_file": {
             "message": {
                 "role": "user",

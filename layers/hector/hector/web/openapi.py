@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from hector.web.examples import BODIES, answers
-from hector.web.known_problems import EVERYWHERE, PROBLEMS, ROUTELESS, STORED, KnownProblem
+from hector.web.known_problems import BODY, EVERYWHERE, PROBLEMS, ROUTELESS, STORED, KnownProblem
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.schemas import SCHEMAS
 
@@ -27,7 +27,8 @@ _RETRY_AFTER = {"description": "Seconds until another try is worth it", "schema"
 
 ABOUT = (
     "Sessions that remember, answers that stream.\n\nEvery error is a problem document (RFC 9457). A path that is not "
-    "here is answered as `components/responses/NoRoute` has it, another method of one that is as `MethodNotAllowed`."
+    "here is answered as `components/responses/NoRoute` has it, another method of one that is as `MethodNotAllowed`. "
+    "Where GET answers with JSON, HEAD does so without the body."
 )
 
 
@@ -42,7 +43,10 @@ def operation(route: ApiRoute) -> dict[str, Any]:
         described["responses"]["202"] = _success(202, "application/json", route.accepts)
     described["parameters"] = [parameter for parameter in described["parameters"] if parameter]
     described["responses"] |= {str(status): {"description": text} for status, text in route.also.items()}
-    described["responses"] |= _errors((*route.errors, *EVERYWHERE, *(STORED if route.stored else ())))
+    read = route.body is not None or route.upload is not None
+    described["responses"] |= _errors(
+        (*route.errors, *EVERYWHERE, *(BODY if read else ()), *(STORED if route.stored else ()))
+    )
     if route.body is not None:
         described["requestBody"] = _body("application/json", route.body.__name__, required=route.body_required)
     elif route.upload is not None:
