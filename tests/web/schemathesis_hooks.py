@@ -25,6 +25,15 @@ AGENT = "my_agent"
 PROBLEM = "application/problem+json"
 
 
+@schemathesis.hook
+def before_load_schema(ctx: Any, raw_schema: dict[str, Any]) -> None:
+    """What schemathesis takes the schema of a stream for is that of each of its events."""
+    for operation in (operation for item in raw_schema["paths"].values() for operation in item.values()):
+        for answer in operation["responses"].values():
+            if stream := answer.get("content", {}).get("text/event-stream"):
+                stream["schema"] = {"$ref": "#/components/schemas/StreamEvent"}
+
+
 @schemathesis.serializer(NDJSON)
 def write(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
     return str(value).encode("utf-8", "replace")
