@@ -178,14 +178,22 @@ class SendMessage(_Tolerant):
 async def read_body(request: Request, model: type[B], *, optional: bool = False) -> B:
     """The request's body as the model; where it is optional, none is an empty object.
 
-    Raises InvalidRequest or InputTooLarge, naming the field.
+    Raises InvalidRequest, EncodedBody or InputTooLarge, naming the field.
     """
+    refuse_encoded(request)
     raw = await _read(request)
     if not raw.strip():
         if not optional:
             raise InvalidRequest("The body is empty: send a JSON object.")
         raw = b"{}"
     return checked(model, parse_object(raw, "The body"))
+
+
+def refuse_encoded(request: Request) -> None:
+    """Raises EncodedBody."""
+    encoding = ", ".join(request.headers.getlist("content-encoding")).strip()
+    if encoding.lower() not in ("", "identity"):
+        raise EncodedBody.with_(encoding)
 
 
 async def numbered_lines(request: Request, digest: Digest) -> AsyncIterator[tuple[int, bytes]]:
@@ -228,10 +236,7 @@ async def _read(request: Request) -> bytes:
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises InvalidRequest if the client leaves in the middle of it, or has encoded it."""
-    encoding = ", ".join(request.headers.getlist("content-encoding")).strip()
-    if encoding.lower() not in ("", "identity"):
-        raise EncodedBody.with_(encoding)
+    """The body as it comes. Raises InvalidRequest if the client leaves in the middle of it."""
     try:
         async for chunk in request.stream():
             yield chunk
