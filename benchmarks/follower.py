@@ -17,7 +17,8 @@ from hector.wiring import open_store
 
 async def follow(url: str, task_id: str) -> None:
     store = open_store(store_at(url, "the URL"))
-    reader = Follow(store, LiveLogs(), Recovery(store, system_clock))
+    live = LiveLogs()
+    reader = Follow(store, live, Recovery(store, live, system_clock))
     task = await reader.task(OWNER, task_id)
     print("ready", flush=True)
     async for batch in reader.events(OWNER, task):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,11 @@ def fresh_store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def fresh_place(fresh_store_url: FreshURL) -> FreshPlace:
     return lambda backend: Place(fresh_store_url(backend))
+
+
+def pytest_configure() -> None:
+    # A shell that starts a command in the background lets it, and all that it starts, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist, nobody asks

@@ -27,6 +27,7 @@ from hector.stores.base import (
     LogPage,
     Outcome,
     Page,
+    PastTask,
     StagedTurn,
     Submitted,
     Unfinished,
@@ -172,6 +173,10 @@ class FileStore:
     ) -> LogPage:
         with self._memory(session_id_of(task_id)) as memory:
             return await memory.read_events(principal, task_id, after=after, limit=limit)
+
+    async def read_past(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> PastTask:
+        with self._memory(session_id_of(task_id) or "") as memory:
+            return await memory.read_past(principal, task_id, after=after, limit=limit)
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
         with self._memory(session_id_of(task_id)) as memory:

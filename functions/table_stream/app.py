@@ -2,5 +2,6 @@
 
 from hector.events.table_stream import table_stream_handler
 from hector.wiring import load_on_lambda
+from response_streaming import async_handler
 
-handler = table_stream_handler(load_on_lambda())
+handler = async_handler(table_stream_handler(load_on_lambda()))

@@ -244,7 +244,7 @@ async def test_cancelling_closes_the_connection_to_the_model(wire: Wire, speakin
         answering = agent.answer(TURN)
         assert await anext(answering) == Text("word")
         await answering.aclose()
-        await asyncio.wait_for(closed.wait(), 1)
+        await asyncio.wait_for(closed.wait(), 5)
         await agent.aclose()
 
 

@@ -77,4 +77,4 @@ async def test_a_caller_that_is_canceled_cancels_the_app() -> None:
         asking = asyncio.create_task(http.get("/"))
         await asyncio.sleep(0.02)
         asking.cancel()
-        await asyncio.wait_for(ended.wait(), 1)
+        await asyncio.wait_for(ended.wait(), 5)

@@ -118,6 +118,7 @@ def test_redis_in_a_vpc() -> None:
         ({"Authorizer": "oidc"}, "OidcIssuer"),
         ({"Authorizer": "oidc", "OidcIssuer": "https://issuer.example"}, "OidcAudience"),
         ({"StartUp": "snapstart", "PythonRuntime": "python3.11"}, "python3.12"),
+        ({"FunctionUrl": "yes", "SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}, "SubnetIds"),
     ],
 )
 def test_half_a_choice_is_refused_before_anything_is_made(parameters: dict[str, str], why: str) -> None:
@@ -150,8 +151,9 @@ def test_values_that_cannot_be_right_are_refused(parameters: dict[str, Any]) -> 
 def test_cold_starts(choice: str) -> None:
     stack = deployed(StartUp=choice, ProvisionedConcurrency=5)
     assert stack.refused == []
-    for function in functions(stack.resources).values():
-        assert function["SnapStart"] == {"ApplyOn": "PublishedVersions" if choice == "snapstart" else "None"}
+    waited_for = {"ApplyOn": "PublishedVersions" if choice == "snapstart" else "None"}
+    for name, function in functions(stack.resources).items():
+        assert function.get("SnapStart") == (waited_for if name in ANSWERING else None)
     aliases = {
         item["Properties"]["FunctionName"]: item["Properties"].get("ProvisionedConcurrencyConfig")
         for item in stack.resources.values()
@@ -227,8 +229,13 @@ def test_architecture_and_python(target: str) -> None:
 
 
 def test_log_level() -> None:
-    for function in functions(deployed(LogLevel="DEBUG").resources).values():
-        assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
+    """Lambda may leave out what is below INFO only: it takes a line of metrics for INFO."""
+    for level, leaves_out in {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "INFO", "ERROR": "INFO"}.items():
+        for function in functions(deployed(LogLevel=level).resources).values():
+            assert function["LoggingConfig"]["ApplicationLogLevel"] == leaves_out
+            assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == level
+    authorize = functions(deployed(LogLevel="ERROR", **OIDC).resources)["Authorize"]
+    assert authorize["LoggingConfig"]["ApplicationLogLevel"] == "ERROR", "it measures nothing"
 
 
 def test_alarms_are_sent_where_the_parameter_says() -> None:
@@ -242,7 +249,12 @@ def test_alarms_are_sent_where_the_parameter_says() -> None:
         assert alarm["TreatMissingData"] == "notBreaching"
         assert alarm["AlarmDescription"]
     assert all(alarm["AlarmActions"] == [] for alarm in alarms().values())
-    assert alarms().keys() - alarms(**REDIS).keys() == {"CleanUpLags", "CleanUpFailed", "TableThrottles"}
+    assert alarms().keys() - alarms(**REDIS).keys() == {
+        "CleanUpLags",
+        "CleanUpFailed",
+        "TableThrottles",
+        "ActivityThrottles",
+    }
 
 
 def test_a_sweep_that_always_fails_is_alarmed() -> None:

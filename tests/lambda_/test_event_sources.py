@@ -112,10 +112,10 @@ def written(folder: Path, template: str = TEMPLATE) -> Path:
 
 @pytest.fixture
 async def deploy(tmp_path: Path) -> AsyncIterator[Deploy]:
-    async def start(**options: Any) -> Deployed:
+    async def start(template: str = TEMPLATE, **options: Any) -> Deployed:
         table = f"emulated-{uuid.uuid4().hex[:8]}"
         aws = Emulator.from_template(
-            written(tmp_path),
+            written(tmp_path, template),
             resources={"Table": table},
             environment={"SEEN": str(tmp_path / "seen")},
             **options,
@@ -164,6 +164,31 @@ async def test_a_function_decides_when_its_message_comes_again(deploy: Deploy) -
     assert second["ApproximateReceiveCount"] == "2"
     assert second["ApproximateFirstReceiveTimestamp"] == first["ApproximateFirstReceiveTimestamp"]
     await wait_until(lambda: deployed.aws.queues["emulator-work"].messages == [])
+
+
+async def test_a_function_that_sends_itself_messages_is_stopped_unless_it_may(
+    deploy: Deploy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deployed = await deploy()
+    await deployed.send("loop")
+    await wait_until(lambda: len(deployed.aws.queues["Dead"].messages) == 1, 30)
+    assert len(deployed.records("loop")) == Limits().recursion
+    assert "limit recursion (16): Worker sends itself messages; 'loop'" in capfd.readouterr().err
+    assert deployed.aws.queues["emulator-work"].messages == []
+    await deployed.send("loop")
+    await wait_until(lambda: len(deployed.records("loop")) > Limits().recursion + 1, 15)  # another chain
+
+
+async def test_a_function_that_may_loop(deploy: Deploy) -> None:
+    allowed = TEMPLATE.replace(
+        "Handler: worker.handler\n      Timeout: 5",
+        "Handler: worker.handler\n      Timeout: 5\n      RecursiveLoop: Allow",
+        1,
+    )
+    deployed = await deploy(template=allowed)
+    await deployed.send("loop")
+    await wait_until(lambda: len(deployed.records("loop")) > Limits().recursion + 3, 30)
+    assert deployed.aws.queues["Dead"].messages == []
 
 
 @pytest.fixture

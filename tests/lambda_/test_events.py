@@ -10,13 +10,14 @@ import pytest
 
 from hector.emulator import Emulator
 from tests.lambda_ import built
+from tests.lambda_.test_custom_domains import CUSTOM, at, sample
 
 SAMPLES = {"create_session": "CreateSession", "post_task": "PostTask", "stream_response": "StreamResponse"}
 
 
-async def answer(template: Path, name: str) -> tuple[dict[str, Any], str]:
-    """What the function says to the event: status and headers, and the body."""
-    event = json.loads((built.ROOT / "events" / f"{name}.json").read_text())
+async def answer(template: Path, name: str, event: dict[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+    """What the function says to its sample event, or to this one: status and headers, and the body."""
+    event = event or sample(name)
     store = {"HECTOR_STORE": "memory:", "HECTOR_QUEUE": ""}
     async with Emulator.from_template(template, parameters=built.PARAMETERS, environment=store) as aws:
         call = await aws.invoke(SAMPLES[name], event)
@@ -52,8 +53,18 @@ async def test_stream_response(built_template: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
+async def test_behind_a_custom_domain_with_a_base_path(built_template: Path, name: str) -> None:
+    event = sample(name)
+    head, _ = await answer(built_template, name, at(event, CUSTOM, "/v1" + event["path"]))
+    assert head["statusCode"] in (200, 201)
+    told = {"create_session": "location", "stream_response": "content-location"}
+    if name in told:
+        assert head["headers"][told[name]].startswith("https://api.example.com/v1/")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
 def test_samples_are_for_routes_of_their_function(name: str) -> None:
     from tests.lambda_.test_template import EXPECTED
 
-    event = json.loads((built.ROOT / "events" / f"{name}.json").read_text())
+    event = sample(name)
     assert EXPECTED[event["httpMethod"], event["resource"]][0] == SAMPLES[name]

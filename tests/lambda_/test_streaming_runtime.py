@@ -206,6 +206,15 @@ async def test_a_task_that_cannot_be_cancelled_ends_the_process(toy: StartToy) -
     assert aws.invocations[0].pid != aws.invocations[1].pid
 
 
+async def test_it_ends_while_there_is_time_to_say_so(toy: StartToy) -> None:
+    aws = await toy("stubborn_task", timeout=3)
+    assert (await (await aws.invoke("Toy", v1_event("/"))).read()).endswith(b"done")
+    await asyncio.wait_for(aws.pool.instances[0]._process.wait(), 10)
+    log = await settle(aws, "ignore cancellation")
+    assert "these tasks ignore cancellation: stubborn" in log
+    assert "timed out" not in log
+
+
 async def test_disconnect_is_reported_after_the_answer_and_not_before(toy: StartToy) -> None:
     aws = await toy("listens")
     call = await aws.invoke("Toy", v1_event("/", body="x"))

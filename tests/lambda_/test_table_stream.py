@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from hector.errors import ConfigError, StoreUnavailable
-from hector.events import loop
 from hector.events.table_stream import table_stream_handler
 from hector.model import Principal
 from hector.stores.dynamodb import DynamoDBStore
 from hector.testing import Bench, ManualClock
+from response_streaming.loop import async_handler, process_loop
 from tests.support import services_with
 
+T = TypeVar("T")
 EVENT = json.loads((Path(__file__).parents[2] / "events" / "table_stream.json").read_text())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Between two invocations."""
+    return process_loop().run_until_complete(work)
 
 
 @pytest.fixture
@@ -47,19 +54,19 @@ def removed(session_id: str, number: str = "1") -> dict[str, Any]:
 
 
 def test_what_a_gone_session_left_is_erased(store: DynamoDBStore, dynamodb_local: str) -> None:
-    session_id = loop.run(left_behind(dynamodb_local))
-    assert loop.run(rows(store, session_id))
-    handler = table_stream_handler(services_with(store))
+    session_id = run(left_behind(dynamodb_local))
+    assert run(rows(store, session_id))
+    handler = async_handler(table_stream_handler(services_with(store)))
     for _ in range(2):  # a batch may come twice
         assert handler({"Records": [removed(session_id)]}, None) == {"batchItemFailures": []}
-        assert loop.run(rows(store, session_id)) == []
+        assert run(rows(store, session_id)) == []
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("throttled"), KeyError("key")], ids=["store", "record"])
 def test_a_record_that_fails_comes_again_and_keeps_no_other_waiting(
     store: DynamoDBStore, dynamodb_local: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = loop.run(left_behind(dynamodb_local)), loop.run(left_behind(dynamodb_local))
+    bad, good = run(left_behind(dynamodb_local)), run(left_behind(dynamodb_local))
     erase = store.erase_gone
 
     async def erase_gone(session_id: str, *named: str | None) -> None:
@@ -68,11 +75,11 @@ def test_a_record_that_fails_comes_again_and_keeps_no_other_waiting(
         await erase(session_id, *named)
 
     monkeypatch.setattr(store, "erase_gone", erase_gone)
-    handler = table_stream_handler(services_with(store))
+    handler = async_handler(table_stream_handler(services_with(store)))
     answer = handler({"Records": [removed(bad, "7"), removed(good, "8")]}, None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "7"}]}
-    assert loop.run(rows(store, bad))
-    assert loop.run(rows(store, good)) == []
+    assert run(rows(store, bad))
+    assert run(rows(store, good)) == []
 
 
 def test_another_store_has_no_table_stream() -> None:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hector import telemetry
 from hector.emulator import Emulator
+from hector.live import LiveLogs
 from hector.model import session_id_of
 from hector.services import Services
 from hector.telemetry import Measure, on_lambda
@@ -214,7 +215,7 @@ async def test_a_lost_worker_is_counted(
     session = await lost.turns.create_session(principal, "my_agent")
     task = await lost.turns.start(principal, session.id, Message.of(Role.USER, "be silent for 30 seconds"))
     now[0] += 60_000
-    await Recovery(store, lambda: now[0]).close(principal, task.id)
+    await Recovery(store, LiveLogs(), lambda: now[0]).close(principal, task.id)
     telemetry.flush()
     assert metrics(capsys.readouterr().out)["LostWorkers"] == [1]
     await lost.aclose()
@@ -224,19 +225,17 @@ def test_what_the_work_queue_and_the_sweep_do_is_handed_on_too(
     log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from hector import config
-    from hector.events import loop
     from hector.events.handle import event_handler
+    from response_streaming import async_handler
 
     class Context:
         def get_remaining_time_in_millis(self) -> int:
             return 60_000
 
-    handler = event_handler(build(config.load()))
+    handler = async_handler(event_handler(build(config.load())))
     telemetry.count(Measure.LOST_WORKERS)
     handler({"source": "aws.events", "detail-type": "Scheduled Event"}, Context())
     assert metrics(capsys.readouterr().out) == {"LostWorkers": [1]}
-    assert loop._loop is not None
-    loop._loop.close()
 
 
 Traced = Callable[[], list[dict[str, Any]]]

@@ -150,11 +150,11 @@ def test_path_parts_are_ones_that_api_gateway_takes() -> None:
 
 
 LAYERS = {
-    "CreateSession": ["HectorLayer"],
+    "CreateSession": ["HectorLayer", "ResponseStreamingLayer"],
     "PostTask": ["HectorLayer", "ResponseStreamingLayer"],
     "StreamResponse": ["HectorLayer", "ResponseStreamingLayer"],
-    "HandleEvent": ["HectorLayer"],
-    "TableStream": ["HectorLayer"],
+    "HandleEvent": ["HectorLayer", "ResponseStreamingLayer"],
+    "TableStream": ["HectorLayer", "ResponseStreamingLayer"],
     "Authorize": ["AuthorizerLayer"],
 }
 TIMEOUTS = {
@@ -252,6 +252,7 @@ def test_the_table() -> None:
     assert index["IndexName"] == "activity"
     assert [key["AttributeName"] for key in index["KeySchema"]] == ["owner_key", "activity"]
     assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    # RetainExceptOnCreate would let the roll-back of a first deployment fail at DeletionProtection.
     assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
     assert table["DeletionProtectionEnabled"] == "true"
     assert deployed().resources["Table"]["Properties"]["DeletionProtectionEnabled"] == "false"
@@ -273,6 +274,7 @@ def test_the_work_queue() -> None:
     resources = deployed(WorkerConcurrency=7).resources
     queue, mapping = resources["WorkQueue"]["Properties"], resources["HandleEventWork"]["Properties"]
     assert mapping["EventSourceArn"] == "<WorkQueue.Arn>"
+    assert resources["HandleEvent"]["Properties"]["RecursiveLoop"] == "Allow", "an id is sent until its turn has come"
     assert mapping["BatchSize"] == 1, "a turn's failure must not bring another turn back"
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 7}
@@ -289,12 +291,17 @@ def test_the_work_queue() -> None:
     assert (tried["MaximumRetryAttempts"], tried["MaximumEventAgeInSeconds"]) == (0, 60), "the next sweep is at hand"
 
 
-def test_the_api_is_regional() -> None:
+def test_the_api_has_one_stage_and_is_regional() -> None:
+    stages = [name for name, item in made().items() if item["Type"] == "AWS::ApiGateway::Stage"]
+    deployments = [item["Properties"] for item in made().values() if item["Type"] == "AWS::ApiGateway::Deployment"]
+    assert stages == ["ApiStage"]
+    assert not any("StageName" in deployment for deployment in deployments), "another stage, which nothing throttles"
     api = made()["Api"]["Properties"]
     assert api["EndpointConfiguration"]["Types"] == ["REGIONAL"], "edge-optimised streams end after 30 s"
 
 
 ALLOWED = {"Authorization", "Content-Type", "Last-Event-ID", "Idempotency-Key", "Prefer", "A2A-Version"}
+SIGNED = {"X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256"}  # what Authorizer=iam needs of a browser
 EXPOSED = "Location,Content-Location,Retry-After,Preference-Applied"
 
 
@@ -302,7 +309,7 @@ def test_browsers_may_send_what_the_api_reads() -> None:
     for path, methods in made()["Api"]["Properties"]["Body"]["paths"].items():
         preflight = methods["options"]["x-amazon-apigateway-integration"]["responses"]["default"]
         headers = {key.rpartition(".")[2]: value.strip("'") for key, value in preflight["responseParameters"].items()}
-        assert set(headers["Access-Control-Allow-Headers"].split(",")) >= ALLOWED, path
+        assert set(headers["Access-Control-Allow-Headers"].split(",")) >= ALLOWED | SIGNED, path
         assert set(headers["Access-Control-Allow-Methods"].split(",")) >= {verb.upper() for verb in methods}, path
         assert "security" not in methods["options"], "a browser asks without credentials"
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hector.emulator import Emulator
+from hector.emulator import Emulator, Limits
 from hector.emulator.tables import client as dynamodb_client
 from tests.lambda_ import built
 
@@ -30,6 +30,7 @@ async def aws(built_template: Path, dynamodb_local: str) -> AsyncIterator[Emulat
         resources={"Table": table},
         dynamodb=dynamodb_local,
         speed=SPEED,
+        limits=Limits(recursion=2),
     )
     async with emulator:
         yield emulator
@@ -78,6 +79,19 @@ async def test_a_task_that_nobody_waits_for_runs_on_the_worker(aws: Emulator, ht
         await again.read()
         assert again.failure is None
     assert await ended(http, task) == done, "nothing ran again"
+
+
+async def test_a_task_waits_in_line_for_longer_than_lambda_lets_others_loop(
+    aws: Emulator, http: httpx.AsyncClient
+) -> None:
+    first = await post(http, "count to 60 every 100 ms")
+    ask = {"input": {"type": "text/plain", "content": "My name is Alice"}, "turnPolicy": "enqueue"}
+    path = f"/sessions/{first['sessionId']}/tasks"
+    second = (await http.post(path, json=ask, headers={"Prefer": "respond-async"})).json()
+    assert (await ended(http, second))["status"]["state"] == "completed"
+    assert (await ended(http, first))["status"]["state"] == "completed"
+    assert len(runs(aws, second)) > 3
+    assert aws.queues["DeadLetters"].messages == []
 
 
 def worker_of(aws: Emulator, task: dict[str, Any]) -> Any:

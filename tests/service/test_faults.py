@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,10 +12,10 @@ import pytest
 
 from hector.agents.base import Progress, Turn
 from hector.errors import HectorError, StoreUnavailable
-from hector.model import EventKind, TaskState, new_task_id
-from hector.producer import LEASE, MAX_NOTE_CHARACTERS
+from hector.model import Event, EventKind, Millis, TaskState, new_task_id
+from hector.producer import EVENT_BYTES, FLUSH_CHARACTERS, LEASE, MAX_NOTE_CHARACTERS, MAX_OUTPUT_BYTES
 from hector.services import Services
-from hector.stores.base import Idempotency, Store
+from hector.stores.base import Idempotency, Lease, Store
 from hector.stores.memory import MemoryStore
 from hector.turns import Asked
 from tests.backends import BACKENDS, FreshPlace, Place
@@ -313,6 +313,27 @@ async def test_notes_are_bounded_and_fractions_are_numbers() -> None:
     assert len(events[0].text) == MAX_NOTE_CHARACTERS
     assert events[-1].error is not None
     assert events[-1].error.code == "answer_too_long"
+
+
+async def test_notes_that_say_nothing_are_bounded_and_reach_the_store_in_bounded_batches() -> None:
+    async def answer(turn: Turn) -> AsyncIterator[Progress]:
+        while True:
+            yield Progress("", 0.5)
+
+    batches: list[int] = []
+
+    class CountingStore(MemoryStore):
+        async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
+            batches.append(len(events))
+            return await super().append_events(lease, events, extend=extend)
+
+    services = services_with(CountingStore(), agent=answer)
+    task = await ask(services, await new_session(services), "hello")
+    assert task.error is not None
+    assert task.error.code == "answer_too_long"
+    assert task.last_event == MAX_OUTPUT_BYTES // EVENT_BYTES
+    assert sum(batches) == task.last_event
+    assert max(batches) <= 4 * FLUSH_CHARACTERS // EVENT_BYTES
 
 
 async def test_history_is_read_again_when_a_turn_ended_in_between() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from hector.agents.base import Turn
 from hector.dialects.native import event_frame
-from hector.errors import StoreUnavailable
+from hector.errors import NotFound, StoreUnavailable
 from hector.follow import Follow
 from hector.live import LiveLogs
 from hector.model import Event, EventKind, TaskState
 from hector.producer import LEASE
+from hector.recovery import Recovery
 from hector.services import Services
 from hector.stores.base import Lease, Store
 from hector.stores.memory import MemoryStore
@@ -27,7 +28,9 @@ def text_of(events: list[Event], task_id: str = "t") -> str:
 
 def elsewhere(services: Services) -> Services:
     """The same store as another process has it: nothing is handed over in memory."""
-    return replace(services, follow=Follow(services.store, LiveLogs(), services.follow._recovery))
+    live = LiveLogs()
+    recovery = Recovery(services.store, live, services.clock, services.queue)
+    return replace(services, follow=Follow(services.store, live, recovery), recovery=recovery)
 
 
 async def test_cut_after_every_event_and_resumed_the_stream_is_equal(store: Store) -> None:
@@ -174,3 +177,25 @@ async def test_the_next_message_closes_a_lost_turn(store: Store) -> None:
     closed = await lost_store.read_task(ALICE, task.id)
     assert closed.error is not None
     assert closed.error.code == "worker_lost"
+
+
+@pytest.mark.parametrize("how", ["max_age", "ttl"])
+async def test_a_turn_that_outlives_its_session_is_told_to_its_end_to_all_who_followed_it(
+    store: Store, how: str
+) -> None:
+    services = services_with(store, sessions={"ttl": "1s", "max_age": "1s"} if how == "max_age" else {})
+    session_id = await new_session(services)
+    task = await services.turns.start(ALICE, session_id, said("count to 12 every 150 ms"))
+    other = elsewhere(services)
+    here, there = [asyncio.create_task(events_of(reader, task)) for reader in (services, other)]
+    ended = asyncio.create_task(other.follow.ended(ALICE, task))
+    await asyncio.sleep(0.5)
+    if how == "ttl":
+        await store.update_session(ALICE, session_id, ttl=1)
+    events = await here
+    assert events[-1].state is TaskState.COMPLETED
+    assert len(events) == 13
+    assert text_of(await there) == text_of(events)
+    assert (await ended).output == (await services.follow.ended(ALICE, task)).output
+    with pytest.raises(NotFound):
+        await other.follow.task(ALICE, task.id)

@@ -70,7 +70,8 @@ async def everything(store: Store, clock: ManualClock) -> list[Any]:
 async def _all_of(store: Store, session: Session, clock: ManualClock) -> tuple[Any, ...]:
     principal = session.principal
     tasks = (await store.list_tasks(principal, session.id, limit=1000)).items
-    follow = Follow(store, LiveLogs(), Recovery(store, clock))
+    live = LiveLogs()
+    follow = Follow(store, live, Recovery(store, live, clock))
     logs = {
         task.id: "".join(
             [event_frame(task.id, event) async for batch in follow.events(principal, task) for event in batch]

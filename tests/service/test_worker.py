@@ -17,6 +17,7 @@ from hector.patience import WAIT_TIMEOUT
 from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Store
+from hector.stores.log import seconds_taken
 from hector.stores.memory import MemoryStore
 from hector.turns import Asked
 from tests.service.test_faults import die
@@ -404,3 +405,32 @@ async def test_a_worker_whose_store_is_away_says_so(store: Store) -> None:
     worker._store = Away()
     with pytest.raises(StoreUnavailable):
         await worker.work(task.id)
+
+
+async def test_all_processes_together_give_a_turn_its_time_once() -> None:
+    turns: list[Turn] = []
+
+    async def answer(turn: Turn) -> AsyncIterator[str]:
+        turns.append(turn)
+        while True:
+            yield "x"
+            await asyncio.sleep(0.05)
+
+    store, queue = MemoryStore(), Queue()
+    workers = [process(store, queue, answer, hands_over=True, timeout=2.0) for _ in range(4)]
+    task = await posted(workers[0], await new_session(workers[0]), "for ever", Asked(seconds_left=0.8))
+    await workers[0].turns.drain()
+    loop, taken = asyncio.get_running_loop(), 0.8
+    for worker in workers[1:]:
+        if queue.sent:
+            began_at = loop.time()
+            await work(worker, queue.take(), seconds_left=0.8)
+            taken += loop.time() - began_at
+    ended = await store.read_task(ALICE, task.id)
+    assert ended.error is not None
+    assert ended.error.code == "timeout"
+    assert "2 seconds" in ended.error.message
+    assert len(turns) == 3
+    assert 1.9 < taken < 3
+    told = [event for event in await events_of(workers[0], task) if event.state is TaskState.SUBMITTED]
+    assert 0.8 <= seconds_taken(told[:1]) < 1.6 <= seconds_taken(told) < 2

@@ -25,7 +25,8 @@ EVERYWHERE = OTHER_STORES | MODEL_SDKS | SERVING | HEAVY
 FORBIDDEN = {
     "stream_response": EVERYWHERE | {"fastapi", "hector.web.server", "httpx"},
     "post_task": EVERYWHERE | {"fastapi", "hector.web.server", "httpx"},
-    "create_session": EVERYWHERE | {"httpx", "hector.agents.remote"},
+    "create_session": EVERYWHERE | {"httpx", "hector.agents.remote", "response_streaming.asgi"},
+    "handle_event": EVERYWHERE | {"fastapi", "starlette", "mangum", "httpx", "hector.web"},
 }
 
 

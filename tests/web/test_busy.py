@@ -41,6 +41,15 @@ async def read(client: httpx.AsyncClient, session_id: str) -> dict[str, Any]:
     return session
 
 
+async def only_task(client: httpx.AsyncClient, session_id: str) -> dict[str, Any]:
+    """As soon as there is one."""
+    async with asyncio.timeout(5):
+        while not (items := (await client.get("/tasks", params={"sessionId": session_id})).json()["items"]):
+            await asyncio.sleep(0.05)
+    [task] = items
+    return dict(task)
+
+
 async def ended(client: httpx.AsyncClient, task_id: str) -> dict[str, Any]:
     await client.get(f"/tasks/{task_id}/stream")
     task: dict[str, Any] = (await client.get(f"/tasks/{task_id}")).json()
@@ -175,7 +184,7 @@ async def test_what_becomes_of_a_turn_whose_client_leaves(on_disconnect: str, ro
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await client.post(path, json=says("be silent for 60 seconds"))
-        [task] = (await client.get("/tasks", params={"sessionId": session_id})).json()["items"]
+        task = await only_task(client, session_id)
         if on_disconnect == "cancel":
             assert (await ended(client, task["taskId"]))["status"]["state"] == "canceled"
         else:
@@ -195,8 +204,7 @@ async def test_a_client_that_leaves_before_the_first_byte_has_left(route: str) -
         session_id = await session_of(client)
         with pytest.raises(httpx.ReadTimeout):
             await client.post(f"/sessions/{session_id}/{route}", json=says("be silent for 60 seconds"), timeout=0.2)
-        await asyncio.sleep(0.4)
-        [task] = (await client.get("/tasks", params={"sessionId": session_id})).json()["items"]
+        task = await only_task(client, session_id)
         async with asyncio.timeout(5):
             assert (await ended(client, task["taskId"]))["status"]["state"] == "canceled"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hector.agents.base import Turn
 from hector.cli.inprocess import InProcess
 from hector.services import Services
 from hector.stores.memory import MemoryStore
@@ -109,6 +112,25 @@ async def test_a_follower_that_its_function_cannot_serve_to_the_end_is_let_go() 
 def test_no_answer_outlasts_its_function(milliseconds: int, turn: float, answer: float) -> None:
     request = Request({"type": "http", "aws.context": Context(milliseconds)})
     assert (seconds_left(request), answer_seconds(request)) == (turn, answer)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_an_answer_is_over_in_time_with_an_agent_that_is_slow_to_close(streams: bool) -> None:
+    async def answer(turn: Turn) -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(8)
+
+    services = services_with(agent=answer)
+    session_id = await new_session(services)
+    app, path = (stream_app(services), "/stream") if streams else (task_app(services), "")
+    began = time.monotonic()
+    async with calling(app, 3_500) as client:
+        assert (await client.post(f"/sessions/{session_id}/tasks{path}", json=SLOW)).status_code == 200
+    await services.turns.drain()
+    assert time.monotonic() - began < 3.5 - 0.5
 
 
 async def test_one_body_says_how_far_the_task_is() -> None:

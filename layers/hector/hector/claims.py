@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import NamedTuple
+from collections.abc import Coroutine
+from typing import Any, NamedTuple
 
 from hector.errors import HectorError, LostTurn, NotFound, SessionBusy
 from hector.model import Session, Task
@@ -40,6 +41,7 @@ class Claims:
     def __init__(self, store: Store, recovery: Recovery) -> None:
         self._store = store
         self._recovery = recovery
+        self._taking_back: set[asyncio.Task[None]] = set()
 
     async def at_once(
         self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency | None
@@ -74,6 +76,22 @@ class Claims:
             # Whoever submitted it has taken it back.
         raise SessionBusy(task.id)
 
+    async def whole(self, taking: Coroutine[Any, Any, Claimed]) -> Claimed:
+        """What `at_once` or `in_line` claims. If whoever asks is canceled meanwhile: done, then taken back."""
+        claiming = asyncio.create_task(taking)
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            taking_back = asyncio.create_task(self._take_back_all(claiming))
+            self._taking_back.add(taking_back)
+            taking_back.add_done_callback(self._taking_back.discard)
+            raise
+
+    async def drain(self) -> None:
+        """Wait until nothing is taken back any more."""
+        if self._taking_back:
+            await asyncio.wait(set(self._taking_back))
+
     async def claim(self, session: Session, task_id: str, *, nonce: str = "") -> Lease:
         """The lease, once every lost turn before it is closed. Raises SessionBusy, NotFound."""
         nonce, busy = nonce or secrets.token_hex(8), task_id
@@ -84,7 +102,8 @@ class Claims:
                 )
             except LostTurn as lost:
                 busy = lost.task_id
-                await self._recovery.close(session.principal, busy)
+                if not await self._recovery.close(session.principal, busy):
+                    break
         raise SessionBusy(busy)
 
     async def take_back(self, claimed: Claimed) -> None:
@@ -99,6 +118,10 @@ class Claims:
                 await self._store.release(claimed.lease)
         with contextlib.suppress(HectorError):
             await self._store.discard(claimed.task, nonce=claimed.nonce)
+
+    async def _take_back_all(self, claiming: asyncio.Task[Claimed]) -> None:
+        with contextlib.suppress(HectorError, asyncio.CancelledError):
+            await self.take_back(await claiming)
 
     async def _side_by_side(self, session: Session, task: Task, queueing: Queueing) -> Claimed:
         """Both writes at the same time; if either fails, the other is taken back."""
@@ -164,7 +187,8 @@ class Claims:
                     )
                     return claimed._replace(waits=True)
                 except LostTurn as lost:
-                    await self._recovery.close(session.principal, lost.task_id)
+                    if not await self._recovery.close(session.principal, lost.task_id):
+                        raise SessionBusy(lost.task_id) from None
             raise SessionBusy(claimed.task.id)
         except BaseException:
             await self.take_back(claimed)

@@ -1,9 +1,10 @@
-"""What asyncio leaves to be said in more words."""
+"""What asyncio leaves to be said in more words, and how those that wait do not do so in step."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -11,6 +12,14 @@ logger = logging.getLogger(__name__)
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+# Python's own generator has a state, which a snapshot of the process would give to every environment made from it.
+_chance = secrets.SystemRandom()
+
+
+def jitter(least: float, most: float) -> float:
+    """A random number of seconds in between: what failed together shall not try again together."""
+    return _chance.uniform(least, most)
 
 
 async def side_by_side(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:

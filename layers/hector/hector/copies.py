@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-from hector.errors import InvalidRequest
+from hector.errors import IdempotencyKeyReused, InvalidRequest
 from hector.model import Event, EventKind, Millis, Principal, Session, Task, copied_task_id, session_id_of
 from hector.stores.base import Idempotency, StagedTurn, Store
 from hector.turn_order import ended_turns
@@ -76,7 +76,11 @@ async def create_with(
     except BaseException:
         await store.unstage(draft)
         raise
-    session = await store.create_session(replace(fresh, id=draft.id, turns=count), idempotency=key)
+    try:
+        session = await store.create_session(replace(fresh, id=draft.id, turns=count), idempotency=key)
+    except IdempotencyKeyReused:
+        await store.unstage(draft)
+        raise
     if session.id != draft.id:
         await store.unstage(draft)
     return session

@@ -12,6 +12,9 @@ _DEADLINE = (
     "or let another one go on (turns.on_deadline: hand_over)."
 )
 
+LONGEST = 2_000
+"""Characters of an error's message."""
+
 
 class Stop(Enum):
     """Why a turn is ended from outside."""
@@ -35,7 +38,9 @@ def ending(stop: Stop | None, error: BaseException | None, seconds: float) -> tu
         case Stop.WORKER_STOPPED:
             code, message = "worker_stopped", "The server was stopped in the middle of this answer. Send it again."
         case _ if isinstance(error, AgentError):
-            code, message = clean_text(str(error.code)), clean_text(str(error.message))
+            # An agent's own subclass may have left out what ours begins with.
+            message = getattr(error, "message", None) or f"The agent raised {type(error).__name__}."
+            code, message = (clean_text(str(text))[:LONGEST] for text in (error.code, message))
         case _ if error is not None:
             code, message = "agent_error", f"The agent raised {type(error).__name__}; the server's log says more."
         case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hector.errors import NotFound
@@ -61,8 +62,9 @@ class Follow:
         """The events after number `after`, in batches as they come; the last one ends with the terminal event.
 
         `task` is as the principal has read or started it. A reader who has seen the terminal event gets nothing. One
-        whose cursor lies beyond what a crash left gets a `reset` first. The task of a session that is erased meanwhile
-        ends as canceled, and one that is taken back, since it could not be begun, as failed.
+        whose cursor lies beyond what a crash left gets a `reset` first. A task that ends when its session may live no
+        longer is told to its end. The task of a session that is erased, or expires, before that ends as canceled, and
+        one that is taken back, since it could not be begun, as failed.
         """
         cursor = after
         # Of a turn that was begun once more, nothing is left that a reader of its first beginning may have seen.
@@ -100,8 +102,16 @@ class Follow:
                         await asyncio.sleep(max(0.0, asked + delay - loop.time()))
                         delay = min(delay * 1.5, _LONGEST_POLL_SECONDS)
         except NotFound:
-            task = replace(await self._gone(principal, task), last_event=cursor)
-        if ending := _ending(task, cursor):
+            with suppress(NotFound):
+                while not task.state.terminal or cursor < task.last_event:
+                    task, rest = await self._store.read_past(principal, task.id, after=cursor)
+                    if not rest:
+                        break
+                    yield rest
+                    cursor = rest[-1].number
+            if not task.state.terminal or cursor < task.last_event:
+                task = replace(await self._gone(principal, task), last_event=cursor)
+        if ending := _ending(task, cursor, saw_it=cursor == after):
             yield ending
 
     async def ended(self, principal: Principal, task: Task) -> Task:
@@ -116,6 +126,8 @@ class Follow:
                 pass
             return await self._store.read_task(principal, task.id)
         except NotFound:
+            with suppress(NotFound):
+                return (await self._store.read_past(principal, task.id, after=0, limit=1)).task
             return await self._gone(principal, task)
 
     async def _begun_again(self, principal: Principal, task_id: str) -> bool:
@@ -138,15 +150,16 @@ class Follow:
         return task.state.terminal and not _ending(task, cursor)
 
 
-def _ending(task: Task, cursor: int) -> list[Event]:
+def _ending(task: Task, cursor: int, *, saw_it: bool = True) -> list[Event]:
     """The terminal event, if the reader has not seen it; after a `reset` if it has seen what a crash took back.
 
     After a crash, a cursor with the terminal event's number may mean an event that was lost: so it is told once more.
+    `saw_it` is False if that number was surely another event's.
     """
     terminal = terminal_event(task)
     if cursor <= task.last_event:
         return [terminal]
     crashed = task.error is not None and task.error.code == WORKER_LOST
-    if cursor == terminal.number and not crashed:
+    if cursor == terminal.number and saw_it and not crashed:
         return []
     return [Event(task.last_event, EventKind.RESET), terminal]

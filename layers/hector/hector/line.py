@@ -235,8 +235,9 @@ class Keeper:
     async def _claim_and_run(self, task_id: str, waiting: _Waiting | None) -> None:
         try:
             lease = await self._lines.claims.claim(self._session, task_id, nonce=self._nonce)
-        except SessionBusy:
+        except SessionBusy as busy:
             self._claiming = None
+            await self._pause(busy.task_id)
             return
         self._claiming = None
         self._waiting.pop(task_id, None)

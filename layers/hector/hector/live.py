@@ -72,6 +72,14 @@ class LiveLogs:
     def get(self, task_id: str) -> LiveLog | None:
         return self._logs.get(task_id)
 
+    def holds(self, task_id: str) -> bool:
+        """Whether this process is at work on the task: it runs here, or is about to.
+
+        Whatever the clock says of its lease: it may have been set, or this computer may have slept.
+        """
+        log = self._logs.get(task_id)
+        return log is not None and not log.closed
+
     def forget(self, task_id: str, log: LiveLog) -> None:
         if self._logs.get(task_id) is log:
             del self._logs[task_id]

@@ -17,6 +17,7 @@ from hector.concurrency import abort, clean_up
 from hector.endings import Stop, ending
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, QueueUnavailable, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
+from hector.margins import ABORT_SECONDS, CLEAN_UP_SECONDS, ENDING_SECONDS
 from hector.model import (
     Event,
     EventKind,
@@ -31,7 +32,8 @@ from hector.model import (
     clean_text,
 )
 from hector.queues.base import WorkQueue
-from hector.stores.base import Lease, Outcome, Store
+from hector.stores.base import Clock, Lease, Outcome, Store
+from hector.stores.log import handed_over, seconds_taken
 from hector.telemetry import TurnClock
 
 T = TypeVar("T")
@@ -46,12 +48,10 @@ LONGEST_FLUSH_SECONDS = 1.0
 FLUSH_CHARACTERS = 16_384
 MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
-ABORT_SECONDS = 0.3
-"""How long the end of a stopped turn waits for its agent."""
+EVENT_BYTES = 64
+"""What an event takes beside its text: notes may be empty, and come without end."""
 HAND_OVER_DELAY = 1.0
 """Seconds until a worker is told of a turn that goes on elsewhere: by then it has been given back."""
-CLEAN_UP_SECONDS = 5.0
-"""How long a stopped agent may take to close what it opened."""
 _COURTESY = 16
 """Pieces after which an agent that never waits lets others run."""
 
@@ -60,8 +60,9 @@ _NOT_STORED = TaskError("internal", "What came of this turn could not be stored;
 
 
 class Limits(NamedTuple):
-    """`seconds` is how long a turn may take, `seconds_left` how long this process may go on, if it has to go.
+    """`seconds` is how long a turn may take, in all processes that go on with it; `seconds_left` how long this one may.
 
+    After `seconds_left` there are ENDING_SECONDS more, for the turn's end and for its agent's.
     `streams`: whether the answer is handed on as it is made, or at once.
     """
 
@@ -81,14 +82,16 @@ class Producer:
     """
 
     def __init__(
-        self, store: Store, log: LiveLog, lease: Lease, limits: Limits, queue: WorkQueue | None = None
+        self, store: Store, log: LiveLog, lease: Lease, limits: Limits, clock: Clock, queue: WorkQueue | None = None
     ) -> None:
         self.log = log
+        self._now = clock
         self._queue = queue
         self._store = store
         self._lease = lease
         self._limits = limits
         self._begins = not log.events
+        self._taken = seconds_taken(log.events)
         self._flushed = len(log.events)
         self._pending_characters = 0
         self._flush_at = 0.0
@@ -103,6 +106,10 @@ class Producer:
         self._over = False
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._began_at = self._loop.time()
+        left = limits.seconds_left
+        self._leaves_at = math.inf if left is None else self._began_at + left
+        self._gone_at = self._leaves_at + ENDING_SECONDS
         self._clock = TurnClock()
 
     def stop(self) -> None:
@@ -140,7 +147,7 @@ class Producer:
             if task is not None:
                 self._clock.ended(task)
             if answering is not None:
-                await clean_up(answering, CLEAN_UP_SECONDS)
+                await clean_up(answering, self._at_most(CLEAN_UP_SECONDS))
 
     async def _answer(self, agent: Agent, turn: Turn) -> None:
         pieces = 0
@@ -176,11 +183,11 @@ class Producer:
 
     def _note(self, note: str, fraction: float | None) -> None:
         note = clean_text(note)[:MAX_NOTE_CHARACTERS]
-        self._measure(note)
+        self._measure(note, EVENT_BYTES)
         self._append(EventKind.STATUS, note, TaskState.WORKING, fraction)
 
-    def _measure(self, text: str) -> None:
-        self._output_bytes += len(text.encode())
+    def _measure(self, text: str, extra: int = 0) -> None:
+        self._output_bytes += len(text.encode()) + extra
         if self._output_bytes > MAX_OUTPUT_BYTES:
             raise AgentError("answer_too_long", f"The answer was cut off: it grew beyond {MAX_OUTPUT_BYTES:,} bytes.")
 
@@ -200,9 +207,8 @@ class Producer:
     async def _keep(self, answering: asyncio.Task[None]) -> Stop | None:
         """Flush, renew and look for the cancel mark until the answer is complete or has to be stopped."""
         loop = self._loop
-        ends_at = loop.time() + self._limits.seconds
-        left = self._limits.seconds_left
-        leaves_at = math.inf if left is None else loop.time() + left
+        ends_at = self._began_at + self._limits.seconds - self._taken
+        leaves_at = self._leaves_at
         lost_at = loop.time() + LEASE / 1000
         renew_at = loop.time() + RENEW_SECONDS
         poll_at = loop.time() + CANCEL_POLL_SECONDS
@@ -222,6 +228,8 @@ class Producer:
                 elif now >= poll_at:
                     poll_at = now + CANCEL_POLL_SECONDS
                     self._lease = await self._store.check_lease(self._lease)
+                    if self._is_off(self._lease):
+                        renew_at = now
             except LeaseLost:
                 return Stop.LOST
             except StoreUnavailable as error:
@@ -237,6 +245,10 @@ class Producer:
             await self._sleep_until(due)
         return None
 
+    def _is_off(self, lease: Lease) -> bool:
+        """Whether the clock was set, or this computer slept: the lease is to be renewed, before others find it lost."""
+        return abs(lease.until - LEASE - self._now()) > LEASE / 2
+
     async def _sleep_until(self, due: float) -> None:
         handle = self._loop.call_at(due, self._wake.set)
         try:
@@ -250,14 +262,17 @@ class Producer:
         self._pending_characters = 0
         while True:
             size = count = 0
-            while count < len(events) and (size := size + len(events[count].text)) <= 4 * FLUSH_CHARACTERS:
-                count += 1
+            while count < len(events) and size <= 4 * FLUSH_CHARACTERS:
+                size += len(events[count].text) + EVENT_BYTES
+                count += size <= 4 * FLUSH_CHARACTERS
             batch, events = events[: max(count, 1)], events[max(count, 1) :]
             self._lease = await self._store.append_events(self._lease, batch, extend=LEASE)
             self._flushed += len(batch)
             if not events:
                 break
         self._interval = min(self._interval * 1.5, LONGEST_FLUSH_SECONDS)
+        if self._pending_characters < FLUSH_CHARACTERS:  # what came meanwhile begins the next batch
+            self._flush_at = self._loop.time() + self._interval
 
     def _tell(self, text: str) -> None:
         """Where the answer is not streamed: all of it that is not in the log yet, at once."""
@@ -290,7 +305,8 @@ class Producer:
         The ended task, if it was canceled in this very moment, or the queue cannot be reached.
         """
         self._tell("".join(self._texts))
-        self._append(EventKind.STATUS, "Another process goes on with this answer.", TaskState.SUBMITTED)
+        taken = self._taken + self._loop.time() - self._began_at
+        self._append(EventKind.STATUS, handed_over(taken), TaskState.SUBMITTED)
         await self._insist(self._flush)
         if self._lease.cancel_requested:
             return await self._finish(self._outcome(Stop.CANCELED, None))
@@ -333,9 +349,13 @@ class Producer:
 
         return await self._insist(end)
 
+    def _at_most(self, seconds: float) -> float:
+        """So many seconds, or those until this process is gone."""
+        return max(0.0, min(seconds, self._gone_at - self._loop.time()))
+
     async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
         """Again while the store is away, for less than a lease. Raises StoreUnavailable after that."""
-        give_up_at = self._loop.time() + LEASE / 1000
+        give_up_at = self._loop.time() + self._at_most(LEASE / 1000)
         while True:
             try:
                 return await step()

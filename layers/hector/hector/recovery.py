@@ -12,6 +12,7 @@ import secrets
 
 from hector import telemetry
 from hector.errors import LeaseLost, LostTurn, NotFound, QueueUnavailable, SessionBusy, TaskClosed
+from hector.live import LiveLogs
 from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, session_id_of
 from hector.producer import HAND_OVER_DELAY, LEASE
 from hector.queues.base import WorkQueue
@@ -26,8 +27,9 @@ _AGAIN = Event(1, EventKind.STATUS, "The worker was lost; another one begins aga
 
 
 class Recovery:
-    def __init__(self, store: Store, clock: Clock, queue: WorkQueue | None = None) -> None:
+    def __init__(self, store: Store, live: LiveLogs, clock: Clock, queue: WorkQueue | None = None) -> None:
         self._store = store
+        self._live = live
         self._now = clock
         self._queue = queue
 
@@ -46,26 +48,28 @@ class Recovery:
 
         `page`: the beginning of its log.
         """
-        if page.lost:
-            await self.close(principal, task.id)
-        elif page.open or page.waiting or task.state is not TaskState.SUBMITTED:
-            return False
-        elif self._now() >= task.created_at + LEASE:
-            await self.close(principal, task.id)  # its worker went before it could claim it
-        else:
-            return False
-        return True
+        if not page.lost:
+            if page.open or page.waiting or task.state is not TaskState.SUBMITTED:
+                return False
+            if self._now() < task.created_at + LEASE:
+                return False
+            # Its worker went before it could claim it.
+        return await self.close(principal, task.id)
 
-    async def close(self, principal: Principal, task_id: str) -> None:
+    async def close(self, principal: Principal, task_id: str) -> bool:
         """Fail a turn whose worker is gone, keeping what it said; or have it begun once more.
 
-        Silent if somebody else is doing so, or has. If this fails halfway, the lease stays until it runs out, and the
-        next reader tries again.
+        False, and nothing is done, if its worker is here, and alive: it renews the lease in a moment, or learns that
+        another one has taken it. Silent if somebody else is closing it, or has. If this fails halfway, the lease stays
+        until it runs out, and the next reader tries again.
         """
+        if self._live.holds(task_id):
+            return False
         session_id = session_id_of(task_id) or ""
         with contextlib.suppress(NotFound, SessionBusy, LostTurn, LeaseLost):
             lease = await self._store.claim(principal, session_id, task_id, lease=LEASE, nonce=secrets.token_hex(8))
             await self._end(lease)
+        return True
 
     async def _end(self, lease: Lease) -> None:
         telemetry.count(Measure.LOST_WORKERS)

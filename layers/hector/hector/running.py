@@ -9,16 +9,18 @@ from dataclasses import replace
 from hector.agents.base import Agent, ServedAgent, Turn
 from hector.history import NOTHING_KNOWN, History, Known
 from hector.live import LiveLog, LiveLogs
+from hector.margins import CLEAN_UP_SECONDS
 from hector.model import Event, Task
-from hector.producer import CLEAN_UP_SECONDS, Limits, Producer
+from hector.producer import Limits, Producer
 from hector.queues.base import WorkQueue
-from hector.stores.base import Lease, Store
-from hector.stores.log import read_log, text_of
+from hector.stores.base import Clock, Lease, Store
+from hector.stores.log import read_log, seconds_taken, text_of
 
 
 class Running:
-    def __init__(self, store: Store, live: LiveLogs, history: History, queue: WorkQueue | None) -> None:
+    def __init__(self, store: Store, live: LiveLogs, history: History, clock: Clock, queue: WorkQueue | None) -> None:
         self._store = store
+        self._now = clock
         self._history = history
         self._live = live
         self._queue = queue
@@ -40,7 +42,8 @@ class Running:
         `known` is what has been read of its session, `stored` what another process has told in its log. Raises
         StoreUnavailable, NotFound; then nothing has begun.
         """
-        seconds = served.timeout if seconds_left is None else min(served.timeout, seconds_left)
+        seconds = max(0.0, served.timeout - seconds_taken(stored))
+        seconds = seconds if seconds_left is None else min(seconds, seconds_left)
         agent, turn = await self._history.recall(served, lease, task, known, seconds=seconds)
         log = log or self._live.open(task.id)
         for event in stored:
@@ -48,7 +51,7 @@ class Running:
         turn = replace(turn, so_far=text_of(stored))
         limits = Limits(served.timeout, seconds_left, served.streams)
         queue = self._queue if served.hands_over else None
-        self._run(Producer(self._store, log, lease, limits, queue), agent, turn)
+        self._run(Producer(self._store, log, lease, limits, self._now, queue), agent, turn)
         return log
 
     async def go_on(

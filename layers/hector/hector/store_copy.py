@@ -64,7 +64,8 @@ class StoreCopy:
     ) -> None:
         self._source = source
         self._target = target
-        self._follow = Follow(source, LiveLogs(), Recovery(source, clock))
+        live = LiveLogs()
+        self._follow = Follow(source, live, Recovery(source, live, clock))
         self._told = told
         self._copied = Copied()
 

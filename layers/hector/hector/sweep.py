@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from hector.concurrency import jitter
 from hector.errors import HectorError, NotFound
 from hector.model import Millis, Session, TaskError, TaskState
 from hector.recovery import Recovery
@@ -73,14 +73,13 @@ class Sweep:
 
     async def _look_after(self, unfinished: Unfinished, seconds_left: float | None) -> Swept:
         session, lost = unfinished.session, unfinished.lost_task_id
-        if lost is not None:
-            await self._recovery.close(session.principal, lost)
+        closed = lost is not None and await self._recovery.close(session.principal, lost)
         taken_up = False
         if session.waiting and session.agent_id not in self._turns.agents:
             await self._end_orphans(session)
         elif session.waiting:
             taken_up = await self._turns.take_up(session, seconds_left=seconds_left)
-        return Swept(int(lost is not None), int(taken_up))
+        return Swept(int(closed), int(taken_up))
 
     async def _end_orphans(self, session: Session) -> None:
         """End what waits for an agent that no configuration has had for so long that it will not come back."""
@@ -94,7 +93,7 @@ class Sweep:
     async def for_ever(self, interval: float = INTERVAL_SECONDS) -> None:
         """A sweep now and then; servers that share a store do not sweep in step."""
         while True:
-            await asyncio.sleep(interval * random.uniform(0.5, 1.5))
+            await asyncio.sleep(jitter(interval / 2, interval * 1.5))
             try:
                 swept = await self.run()
             except HectorError as error:

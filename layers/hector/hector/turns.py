@@ -71,7 +71,7 @@ class Turns:
         self._live = live
         self._history = History(store, agents.values())
         self._claims = Claims(store, recovery)
-        self._running = Running(store, live, self._history, queue)
+        self._running = Running(store, live, self._history, clock, queue)
         self._lines = Lines(store, live, self._claims, self._running, self.agent, clock, queue)
         self._queue = queue
         self._sent: dict[str, float] = {}
@@ -230,6 +230,7 @@ class Turns:
 
     async def drain(self) -> None:
         """Wait until no turn runs or waits in this process: no work outlives a Lambda invocation."""
+        await self._claims.drain()
         await self._lines.drain()
         await self._running.drain()
         if self._canceling:
@@ -241,6 +242,7 @@ class Turns:
         Turns that run may go on for `grace` seconds; then they fail, and say so.
         """
         self._stopping = True
+        await self._claims.drain()
         await self._lines.stop()
         await self._running.stop(grace)
         if self._canceling:
@@ -255,7 +257,8 @@ class Turns:
         most = LONGEST_LINE if interrupts else served.max_waiting
         queueing = Queueing(0 if policy is TurnPolicy.REJECT else most, interrupt=interrupts)
         take = self._claims.in_line if asked.background else self._claims.at_once
-        claimed = await take(session, self._new_task(session, message), queueing, asked.idempotency)
+        taking = take(session, self._new_task(session, message), queueing, asked.idempotency)
+        claimed = await self._claims.whole(taking)
         if claimed.waits and asked.background and self._queue is not None:
             await send(self._queue, claimed.task.id)
         elif claimed.waits:

@@ -95,7 +95,7 @@ def build(
     store = store or configured_store(settings, clock, longest_turn=longest_turn)
     live = LiveLogs()
     queue = queue or _queue(settings)
-    recovery = Recovery(store, clock, queue)
+    recovery = Recovery(store, live, clock, queue)
     limits = SessionLimits(settings.sessions.ttl, settings.sessions.max_age)
     turns = Turns(store, live, recovery, agents, limits, clock, queue)
     follow = Follow(store, live, recovery)

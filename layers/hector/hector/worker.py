@@ -77,7 +77,8 @@ class Worker:
                 )
             except LostTurn as lost:
                 busy = lost.task_id
-                await self._recovery.close(principal, busy)
+                if not await self._recovery.close(principal, busy):
+                    break
                 if busy == task.id:
                     return None
         raise SessionBusy(busy)

@@ -6,11 +6,12 @@ import logging
 import os
 from typing import Any
 
-from mangum.handlers import APIGateway, HTTPGateway
+from mangum.handlers import HTTPGateway
 from mangum.types import LambdaConfig, LambdaContext, Response
 
 from response_streaming.exchange import AsgiApp, Exchange
 from response_streaming.loop import process_loop
+from response_streaming.rest import RestApi
 
 logger = logging.getLogger("response_streaming")
 
@@ -47,7 +48,7 @@ class AsgiHandler:
         scope = request.scope
         # Starlette watches for a disconnect only below 2.4, with a task of its own per response.
         scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
-        exchange = Exchange(self._app, scope, request.body, multi_value=isinstance(request, APIGateway))
+        exchange = Exchange(self._app, scope, request.body, multi_value=isinstance(request, RestApi))
         loop = process_loop()
         loop.run_until_complete(exchange.begin())
         if _streams():
@@ -64,7 +65,8 @@ def asgi_handler(app: AsgiApp) -> AsgiHandler:
     """The Lambda handler for ``app``: ``handler = asgi_handler(app)`` in the function's module.
 
     The scope carries ``aws.event`` and ``aws.context``; ``scope["aws.context"].get_remaining_time_in_millis()`` is the
-    time left. Lifespan events are not sent: build what the application needs when its module is imported.
+    time left. Of a REST API's events, ``aws.base_path`` is what the client's URL has before the scope's path. Lifespan
+    events are not sent: build what the application needs when its module is imported.
     """
     return AsgiHandler(app)
 
@@ -92,9 +94,9 @@ class _Buffer:
         """Nothing to close."""
 
 
-def _http_request(event: dict[str, Any], context: LambdaContext) -> APIGateway | HTTPGateway:
+def _http_request(event: dict[str, Any], context: LambdaContext) -> RestApi | HTTPGateway:
     if isinstance(event, dict):
-        for kind in (HTTPGateway, APIGateway):
+        for kind in (HTTPGateway, RestApi):
             if kind.infer(event, context, _CONFIG):
                 return kind(event, context, _CONFIG)
     keys = ", ".join(sorted(event)[:8]) if isinstance(event, dict) else type(event).__name__

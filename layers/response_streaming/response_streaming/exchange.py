@@ -66,7 +66,7 @@ class Exchange:
         await _first_of(self._task, self._ready)
         if self._first is None:
             self._over.set()
-            await end_leftover_tasks()
+            await end_leftover_tasks(self._scope.get("aws.context"))
             self._task.result()
             raise IncompleteResponse("The application returned without a response body.")
 
@@ -89,7 +89,7 @@ class Exchange:
             await asyncio.wait({self._task})
         finally:
             sink.close()
-            await end_leftover_tasks()
+            await end_leftover_tasks(self._scope.get("aws.context"))
         if self._lost is not None:
             raise RuntimeApiError(f"The connection to the Runtime API was lost: {self._lost}") from self._lost
         if self._complete and not self._task.cancelled() and (error := self._task.exception()) is not None:

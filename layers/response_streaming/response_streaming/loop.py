@@ -10,10 +10,20 @@ import asyncio
 import functools
 import logging
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+E = TypeVar("E")
+T = TypeVar("T")
 
 logger = logging.getLogger("response_streaming")
 
-GRACE = 5.0  # seconds that a cancelled task gets to finish
+GRACE = 5.0  # seconds that a cancelled task gets to finish, if the invocation has them
+LAST = 0.5  # seconds before the invocation's end: the process is ended by then, and its log says why
+
+
+class Context(Protocol):
+    def get_remaining_time_in_millis(self) -> int: ...
 
 
 @functools.cache
@@ -24,15 +34,34 @@ def process_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def end_leftover_tasks() -> None:
+def async_handler(handle: Callable[[E, Any], Coroutine[Any, Any, T]]) -> Callable[[E, Any], T]:
+    """The Lambda handler for an asynchronous function of event and context; no task outlives its invocation."""
+
+    async def invocation(event: E, context: Context) -> T:
+        try:
+            return await handle(event, context)
+        finally:
+            await end_leftover_tasks(context)
+
+    def handler(event: E, context: Context) -> T:
+        return process_loop().run_until_complete(invocation(event, context))
+
+    return handler
+
+
+async def end_leftover_tasks(context: Context | None) -> None:
     """Cancels and awaits every task but the caller's, and names them in a warning.
 
-    Ends the process (SystemExit) when a task refuses to be cancelled for GRACE seconds: a fresh environment is safe,
-    the next invocation in this one would not be.
+    Ends the process (SystemExit) when a task refuses to be cancelled for GRACE seconds, or until the invocation is
+    nearly over: a fresh environment is safe, the next invocation in this one would not be.
     """
-    deadline = time.monotonic() + GRACE
+    left = GRACE if context is None else context.get_remaining_time_in_millis() / 1000 - LAST
+    deadline = time.monotonic() + min(GRACE, left)
     named: set[str] = set()
     while leftover := asyncio.all_tasks() - {asyncio.current_task()}:
+        if named and time.monotonic() > deadline:
+            logger.critical("Ending the process: these tasks ignore cancellation: %s", ", ".join(sorted(named)))
+            raise SystemExit(1)
         if fresh := {_describe(task) for task in leftover} - named:
             named |= fresh
             logger.warning(
@@ -41,9 +70,6 @@ async def end_leftover_tasks() -> None:
                 len(fresh),
                 ", ".join(sorted(fresh)),
             )
-        if time.monotonic() > deadline:
-            logger.critical("Ending the process: these tasks ignore cancellation: %s", ", ".join(sorted(named)))
-            raise SystemExit(1)
         for task in leftover:
             task.cancel()
         done, _ = await asyncio.wait(leftover, timeout=0.25)

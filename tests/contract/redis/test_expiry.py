@@ -143,12 +143,19 @@ async def test_the_clean_up_erases_what_expired_sessions_have_left(redis: Bench,
     redis.clock.advance(seconds=1)
     if gone:
         await engine.client.delete(engine.hot(expired.id))
+    else:
+        assert await redis.store.clean_up() == 0, "those who followed its last turn may be told its end for a minute"
+        redis.clock.advance(seconds=MINUTE / 1000 - 5)
+        kept_on = await redis.turn(alive)
+        assert await redis.store.clean_up() == 0
+        redis.clock.advance(seconds=5)
     assert await redis.store.clean_up() == 1
     assert await redis.store.clean_up() == 0
     assert [key for key in await engine.keys(expired.id) if not key.endswith(":wake")] == []
     assert expired.id not in str(await engine.client.zrange(f"{engine.prefix}:{{all}}:expiry", 0, -1))
-    assert await redis.store.read_history(redis.principal, alive.id, limit=5) == [turn, kept]
-    redis.clock.now = alive.last_expiry
+    turns = [turn, kept] if gone else [turn, kept, kept_on]
+    assert await redis.store.read_history(redis.principal, alive.id, limit=5) == turns
+    redis.clock.now = alive.last_expiry + MINUTE
     assert await redis.store.clean_up() == 1
     assert [key for key in await engine.keys() if not key.endswith(":wake")] == []
 
@@ -158,7 +165,7 @@ async def test_a_clean_up_that_is_on_its_way_leaves_what_is_staged_meanwhile(
 ) -> None:
     expired = await redis.session()
     await redis.turn(expired)
-    redis.clock.advance(seconds=TTL / 1000)
+    redis.clock.advance(seconds=(TTL + MINUTE) / 1000)
     again = replace(new(redis), id=expired.id, turns=2)
     turns = [ended(again, turn) for turn in (1, 2)]
     other = redis.another()
@@ -177,16 +184,18 @@ async def test_a_clean_up_that_is_on_its_way_leaves_what_is_staged_meanwhile(
     await redis.store.stage_turns(again, turns[1:])
     assert await redis.store.create_session(again) == again
     assert await redis.store.read_history(redis.principal, again.id, limit=5) == [turn.task for turn in turns]
-    redis.clock.advance(seconds=TTL / 1000)
+    redis.clock.advance(seconds=(TTL + MINUTE) / 1000)
     assert await redis.another().clean_up() == 1, "what was staged is cleaned up like all else"
 
 
 async def test_a_clean_up_in_a_cluster(everywhere: Bench) -> None:
     sessions = [await everywhere.session(ttl=1000) for _ in range(5)]
-    alive = await everywhere.session()
+    alive = await everywhere.session(ttl=2 * MINUTE)
     for session in sessions:
         await everywhere.turn(session)
     everywhere.clock.advance(seconds=1)
+    assert await everywhere.store.clean_up() == 0
+    everywhere.clock.advance(seconds=MINUTE / 1000)
     assert await everywhere.store.clean_up() == 5
     assert (await everywhere.store.list_every_session()).items == [alive]
 

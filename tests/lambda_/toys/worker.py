@@ -7,7 +7,8 @@ import os
 
 
 def handler(event, context):
-    """A message "fail" fails by itself; "break" fails the whole batch; "hide" is hidden for 1 s and fails, once."""
+    """A message "fail" fails by itself; "break" fails the whole batch; "hide" is hidden for 1 s and fails, once; "loop"
+    is sent again."""
     with open(os.environ["SEEN"], "a") as seen:
         seen.write(json.dumps(event) + "\n")
     failed = []
@@ -20,6 +21,8 @@ def handler(event, context):
             failed.append(record["messageId"])
         if text == "fail":
             failed.append(record.get("messageId") or record["dynamodb"]["SequenceNumber"])
+        if text == "loop":
+            sender({"text": "loop"}, context)
     return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
 
 

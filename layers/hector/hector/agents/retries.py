@@ -6,12 +6,12 @@ This is the only place where model calls are repeated; the SDKs' own retries are
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from hector.agents.base import Output
+from hector.concurrency import jitter
 from hector.errors import ModelError
 
 
@@ -30,10 +30,10 @@ class Retries:
         """The seconds to wait after the attempt with this number, from 1; None: give up."""
         if not error.retry or attempt >= self.attempts:
             return None
-        jitter = random.uniform(0, min(self.longest, self.first * 2 ** (attempt - 1)))
+        pause = jitter(0, min(self.longest, self.first * 2 ** (attempt - 1)))
         if error.retry_after is None:
-            return jitter
-        return error.retry_after + jitter if error.retry_after <= self.longest else None
+            return pause
+        return error.retry_after + pause if error.retry_after <= self.longest else None
 
     async def answer(self, attempt: Callable[[], AsyncGenerator[Output, None]]) -> AsyncGenerator[Output, None]:
         """The outputs of the first attempt that gets any, or the error that stands."""

@@ -154,7 +154,8 @@ class Emulator:
     async def _open_sources(self) -> None:
         for source in self.stack.sources:
             if isinstance(source, QueueSource):
-                self._spawn(deliver_queue(source, self.queues[source.queue], self.pool), f"queue {source.queue}")
+                work = deliver_queue(source, self.queues[source.queue], self.pool, self.limits)
+                self._spawn(work, f"queue {source.queue}")
             elif self._dynamodb is not None:
                 failures = self.queues.get(source.failures or "")
                 stream = TableStream(source, client(self._dynamodb, "dynamodbstreams"), self.pool, failures)

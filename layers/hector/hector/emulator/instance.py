@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from hector.emulator.http import HttpConnection, Request, serve
 from hector.emulator.invocation import TOO_LARGE, AnswerTooLarge, Invocation
 from hector.emulator.model import REGION, Function
+from hector.emulator.recursion import next_trace
 
 KEPT_LINES = 1000
 _PREFIX = "/2018-06-01/runtime"
@@ -188,7 +188,7 @@ class Instance:
             ("Lambda-Runtime-Invocation-Id", invocation.invocation_id),
             ("Lambda-Runtime-Deadline-Ms", str(invocation.deadline_ms)),
             ("Lambda-Runtime-Invoked-Function-Arn", self.function.arn),
-            ("Lambda-Runtime-Trace-Id", f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"),
+            ("Lambda-Runtime-Trace-Id", next_trace(invocation.trace, self.function)),
         ]
         await connection.respond(200, headers, invocation.event)
 

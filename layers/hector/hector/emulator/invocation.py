@@ -29,12 +29,13 @@ class Invocation:
 
     ``error`` is what the runtime (or Lambda, for a timeout or a crash) reported before that. ``trailers`` holds the two
     error trailers of a stream that failed later. ``cut`` says that the answer stopped without an end. ``arrivals`` are
-    monotonic times of the answer's pieces.
+    monotonic times of the answer's pieces. ``trace`` is the trace header of what led to it.
     """
 
     function: str
     event: bytes
     limits: Limits = field(default_factory=Limits)
+    trace: str | None = None
     deadline_ms: int = 0
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     invocation_id: str = field(default_factory=lambda: str(uuid.uuid4()))

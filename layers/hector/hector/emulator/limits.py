@@ -18,6 +18,7 @@ _GATEWAY = _DOCS + "apigateway/latest/developerguide/api-gateway-execution-servi
 _LAMBDA = _DOCS + "lambda/latest/dg/gettingstarted-limits.html"
 _LAMBDA_STREAMS = _DOCS + "lambda/latest/dg/configuration-response-streaming.html"
 _ASYNCHRONOUS = _DOCS + "lambda/latest/dg/invocation-async-error-handling.html"
+_RECURSION = _DOCS + "lambda/latest/dg/invocation-recursion.html"
 _QUEUE = _DOCS + "AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"
 
 MB = 1024 * 1024
@@ -46,6 +47,9 @@ class Limits:
     event: int = _limit(MB, _LAMBDA, "413: the payload of an asynchronous invocation")
     event_retries: int = _limit(2, _ASYNCHRONOUS, "an event is dropped after so many further attempts")
     event_retry_wait: float = _limit(60, _ASYNCHRONOUS, "before the first further attempt; twice that before the next")
+    recursion: int = _limit(
+        16, _RECURSION, "invocations by a chain of messages; the next is stopped, unless RecursiveLoop is Allow"
+    )
     function_timeout: float = _limit(900, _LAMBDA, "refused at the start")
     environment: int = _limit(4096, _LAMBDA, "refused at the start: all variables of a function together")
     layers: int = _limit(5, _LAMBDA, "refused at the start")

@@ -23,7 +23,8 @@ class Function:
     """One Lambda function. ``code`` and ``layers`` are folders; ``timeout`` is in seconds, ``memory`` in MB.
 
     ``concurrency`` is the number of processes that it may have at a time; ``event_retries``, how often an event that
-    nobody waits for is tried again: None is as often as Lambda does it by itself.
+    nobody waits for is tried again: None is as often as Lambda does it by itself. ``recursive``: it may be invoked by
+    messages that it sends itself, as often as it likes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Function:
     runtime: str | None = None
     concurrency: int | None = None
     event_retries: int | None = None
+    recursive: bool = False
 
     @property
     def arn(self) -> str:

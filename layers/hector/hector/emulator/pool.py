@@ -73,8 +73,8 @@ class Pool:
             if instance not in self._idle[instance.function.name] and instance.alive:
                 self._became_idle(instance)
 
-    async def invoke(self, function: str, event: Mapping[str, Any] | bytes) -> Invocation:
-        """Invokes a function; returns when its answer has begun or it has failed.
+    async def invoke(self, function: str, event: Mapping[str, Any] | bytes, *, trace: str | None = None) -> Invocation:
+        """Invokes a function; returns when its answer has begun or it has failed. ``trace`` is what led to it.
 
         Raises NoSuchFunction, RequestTooLarge, Throttled.
         """
@@ -83,7 +83,7 @@ class Pool:
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         if len(body) > self._limits.request:
             raise RequestTooLarge(self._limits.say("request", f"an event of {len(body)} bytes for {function}"))
-        invocation = Invocation(function, body, self._limits)
+        invocation = Invocation(function, body, self._limits, trace)
         running = asyncio.ensure_future(self._run(invocation))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)

@@ -25,6 +25,7 @@ class Message:
     body: str
     visible_at: float
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trace: str | None = None  # the header X-Amzn-Trace-Id that it was sent with
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     sent_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     first_received_ms: int | None = None
@@ -49,10 +50,15 @@ class Queue:
         return arn("sqs", self.name)
 
     def send(
-        self, body: str, *, delay: float | None = None, attributes: Mapping[str, Mapping[str, Any]] | None = None
+        self,
+        body: str,
+        *,
+        delay: float | None = None,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        trace: str | None = None,
     ) -> Message:
         wait = self.settings.delay if delay is None else delay
-        message = Message(body, self._clock() + wait, attributes or {})
+        message = Message(body, self._clock() + wait, attributes or {}, trace)
         self.messages.append(message)
         return message
 
@@ -62,7 +68,7 @@ class Queue:
         hidden = self.settings.visibility if visibility is None else visibility
         for message in [one for one in self.messages if one.visible_at <= now]:
             if self.dead_letters is not None and message.receives >= self.settings.max_receives:
-                self._give_up(message)
+                self.give_up(message)
                 continue
             message.receives += 1
             message.receipt = uuid.uuid4().hex
@@ -105,9 +111,11 @@ class Queue:
             "ApproximateNumberOfMessagesDelayed": delayed,
         }
 
-    def _give_up(self, message: Message) -> None:
+    def give_up(self, message: Message) -> None:
+        """To the queue for dead letters, if there is one."""
         self.messages.remove(message)
-        assert self.dead_letters is not None
+        if self.dead_letters is None:
+            return
         message.receives, message.receipt, message.first_received_ms = 0, None, None
         message.visible_at = self._clock()
         self.dead_letters.messages.append(message)

@@ -8,28 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from hector.emulator.filters import passes
 from hector.emulator.invocation import Invocation
+from hector.emulator.limits import Limits
 from hector.emulator.model import ACCOUNT, REGION, QueueSource, Schedule, arn
 from hector.emulator.pool import Pool, Throttled
 from hector.emulator.queues import Message, Queue
+from hector.emulator.recursion import invocations
 from hector.emulator.service import LambdaService
 from hector.emulator.sqs import system_attributes
 
 _POLL = 1.0  # seconds that a look at a queue waits for messages
 
 
-async def deliver_queue(source: QueueSource, queue: Queue, pool: Pool) -> None:
+async def deliver_queue(source: QueueSource, queue: Queue, pool: Pool, limits: Limits) -> None:
     """Gives a function the queue's messages, for ever. What it fails stays, hidden until its time is over."""
+    function = pool.functions[source.function]
+
+    def looped(message: Message) -> bool:
+        if function.recursive or invocations(message.trace, function) < limits.recursion:
+            return False
+        reason = f"{function.name} sends itself messages; {message.body[:100]!r} is not delivered"
+        print(limits.say("recursion", reason), file=sys.stderr)
+        queue.give_up(message)
+        return True
 
     async def deliver() -> None:
         while True:
-            batch = await queue.receive(source.batch, wait=_POLL)
+            batch = [one for one in await queue.receive(source.batch, wait=_POLL) if not looped(one)]
             wanted = [one for one in batch if passes(_filtered(one), source.filters)]
             queue.delete([str(one.receipt) for one in batch if one not in wanted])
             if wanted:
@@ -71,7 +84,9 @@ async def _handled(pool: Pool, source: QueueSource, batch: list[Message], record
     """The ids of the messages that the function has taken care of."""
     ids = [message.id for message in batch]
     try:
-        invocation = await pool.invoke(source.function, {"Records": records})
+        counted = partial(invocations, function=pool.functions[source.function])
+        trace = max((message.trace for message in batch), key=counted)
+        invocation = await pool.invoke(source.function, {"Records": records}, trace=trace)
     except Throttled:
         return set()
     content = await invocation.read()

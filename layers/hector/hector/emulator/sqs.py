@@ -10,6 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from hector.emulator.http import HttpConnection, Request
@@ -47,8 +48,6 @@ class SqsService:
             "ListQueues": self._list,
             "PurgeQueue": self._purge,
             "ReceiveMessage": self._receive,
-            "SendMessage": self._send,
-            "SendMessageBatch": lambda given: self._each(given, self._send),
         }
 
     @staticmethod
@@ -58,7 +57,8 @@ class SqsService:
     async def answer(self, request: Request, body: bytes, connection: HttpConnection) -> None:
         operation = (request.header("X-Amz-Target") or "").removeprefix(_TARGET)
         try:
-            answer = await self.call(operation, json.loads(body or b"{}"))
+            given = json.loads(body or b"{}")
+            answer = await self.call(operation, given, trace=request.header("X-Amzn-Trace-Id"))
         except SqsError as error:
             content = {"__type": f"com.amazonaws.sqs#{error.code}", "message": str(error)}
             headers = [_JSON, ("x-amzn-query-error", f"{error.legacy};Sender")]
@@ -66,12 +66,17 @@ class SqsService:
         else:
             await connection.respond(200, [_JSON], json.dumps(answer).encode())
 
-    async def call(self, operation: str, given: Json) -> Json:
-        """One operation. Raises SqsError."""
-        if operation not in self._operations:
+    async def call(self, operation: str, given: Json, *, trace: str | None = None) -> Json:
+        """One operation, and the trace header that it came with. Raises SqsError."""
+        send = partial(self._send, trace=trace)
+        operations = self._operations | {
+            "SendMessage": send,
+            "SendMessageBatch": lambda given: self._each(given, send),
+        }
+        if operation not in operations:
             raise SqsError("InvalidAction", f"The emulator has no SQS operation {operation}.")
         try:
-            answer = self._operations[operation](given)
+            answer = operations[operation](given)
         except KeyError as error:
             raise SqsError("MissingParameter", f"{operation} needs {error}.") from None
         if operation == "ReceiveMessage":
@@ -88,7 +93,7 @@ class SqsService:
     def _queue(self, given: Json) -> Queue:
         return self._named(given["QueueUrl"].rsplit("/", 1)[-1])
 
-    def _send(self, given: Json) -> Json:
+    def _send(self, given: Json, *, trace: str | None) -> Json:
         queue, body = self._queue(given), given["MessageBody"]
         attributes = given.get("MessageAttributes") or {}
         self._check("message", len(body.encode()) + sum(_size(name, one) for name, one in attributes.items()))
@@ -96,7 +101,7 @@ class SqsService:
         self._check("message_delay", delay or 0)
         if not body:
             raise SqsError("MissingParameter", "The request must contain the parameter MessageBody.")
-        message = queue.send(body, delay=delay, attributes=attributes)
+        message = queue.send(body, delay=delay, attributes=attributes, trace=trace)
         answer = {"MessageId": message.id, "MD5OfMessageBody": _md5(body.encode())}
         return {**answer, "MD5OfMessageAttributes": _attributes_md5(attributes)} if attributes else answer
 
@@ -190,12 +195,13 @@ def _shown(message: Message, wanted: set[str], names: set[str]) -> Json:
 
 def system_attributes(message: Message) -> dict[str, str]:
     """What SQS itself says of a message that was received."""
-    return {
+    said = {
         "ApproximateReceiveCount": str(message.receives),
         "SentTimestamp": str(message.sent_ms),
         "SenderId": ACCOUNT,
         "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
     }
+    return said if message.trace is None else {**said, "AWSTraceHeader": message.trace}
 
 
 def _md5(data: bytes) -> str:

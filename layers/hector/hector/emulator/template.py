@@ -119,6 +119,7 @@ class _Reader:
             runtime=made["Runtime"],
             concurrency=made.get("ReservedConcurrentExecutions"),
             event_retries=self._retries.get(self._scope.name(name)),
+            recursive=made.get("RecursiveLoop") == "Allow",
         )
         return function, notes
 

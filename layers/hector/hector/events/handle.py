@@ -7,38 +7,38 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from hector import telemetry
 from hector.errors import HectorError
-from hector.events.loop import run
+from hector.margins import Context, seconds_left
 from hector.services import Services
 
 logger = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
-_MARGIN_SECONDS = 5.0
-"""What a turn's end may take, once its time is over."""
-
-
-class Context(Protocol):
-    def get_remaining_time_in_millis(self) -> int: ...
 
 
 class UnsupportedEvent(ValueError):
     """The event comes from no source that is known here."""
 
 
-def event_handler(services: Services) -> Callable[[Event, Context], Any]:
-    """The Lambda handler for these services. Raises UnsupportedEvent, which names the sources that there are."""
+def event_handler(services: Services) -> Callable[[Event, Context], Coroutine[Any, Any, Any]]:
+    """What these services do with an event. Raises UnsupportedEvent, which names the sources that there are.
 
-    def handle(event: Event, context: Context) -> Any:
+    It returns when the turns that it began have ended, whatever went wrong.
+    """
+
+    async def handle(event: Event, context: Context) -> Any:
         for source, handles in SOURCES.items():
             if _comes_from(event, source):
                 try:
-                    return run(handles(services, event, context))
+                    return await handles(services, event, context)
                 finally:
-                    telemetry.flush()
+                    try:
+                        await services.turns.drain()
+                    finally:
+                        telemetry.flush()
         raise UnsupportedEvent(f"This function takes events from {', '.join(SOURCES)}; this one has none of them.")
 
     return handle
@@ -54,22 +54,16 @@ async def _work(services: Services, event: Event, context: Context) -> dict[str,
     failed = []
     for record in event["Records"]:
         try:
-            await services.worker.work(record["body"], seconds_left=_seconds_left(context))
+            await services.worker.work(record["body"], seconds_left=seconds_left(context))
         except HectorError as error:
             logger.error("message %s comes again: %s", record["messageId"], error.message)
             failed.append({"itemIdentifier": record["messageId"]})
-    await services.turns.drain()
     return {"batchItemFailures": failed}
 
 
 async def _sweep(services: Services, event: Event, context: Context) -> None:
-    swept = await services.sweep.run(seconds_left=_seconds_left(context))
+    swept = await services.sweep.run(seconds_left=seconds_left(context))
     logger.info("swept: %d lost turns, %d lines, %d expired sessions", swept.closed, swept.taken_up, swept.erased)
-    await services.turns.drain()
-
-
-def _seconds_left(context: Context) -> float:
-    return max(0.0, context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS)
 
 
 def _comes_from(event: Event, source: str) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hector import telemetry
 from hector.errors import ConfigError
-from hector.events.loop import run
 from hector.services import Services
 from hector.stores.dynamodb import DynamoDBStore
 from hector.stores.dynamodb.expiry import erase_gone
@@ -16,8 +15,8 @@ from hector.stores.dynamodb.expiry import erase_gone
 logger = logging.getLogger(__name__)
 
 
-def table_stream_handler(services: Services) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The Lambda handler for these services. Raises ConfigError if the sessions are in another store.
+def table_stream_handler(services: Services) -> Callable[[dict[str, Any], Any], Coroutine[Any, Any, dict[str, Any]]]:
+    """What these services do with an event of the stream. Raises ConfigError if the sessions are in another store.
 
     It answers with the records that failed, which then come again, with those behind them; erasing is repeatable. One
     that cannot be erased keeps none of the others waiting:
@@ -27,9 +26,9 @@ def table_stream_handler(services: Services) -> Callable[[dict[str, Any], Any], 
     if not isinstance(store, DynamoDBStore):
         raise ConfigError("functions/table_stream needs the DynamoDB store: set HECTOR_STORE=dynamodb://TABLE.")
 
-    def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    async def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
         try:
-            return run(_erase(store, event["Records"]))
+            return await _erase(store, event["Records"])
         finally:
             telemetry.flush()
 

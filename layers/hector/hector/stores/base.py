@@ -113,6 +113,13 @@ class LogPage(NamedTuple):
     waiting: bool = False
 
 
+class PastTask(NamedTuple):
+    """A task that has ended, and the next events of its log, whether its session has expired since or not."""
+
+    task: Task
+    events: list[Event]
+
+
 class Unfinished(NamedTuple):
     """A session in which nobody seems to be at work, though a turn was lost, or tasks wait."""
 
@@ -291,6 +298,14 @@ class Store(Protocol):
 
         A store that can be told of new events waits for them up to `wait`; the others answer at once.
         Where the page is not `open`, its events are all that the log will ever hold, unless the task is SUBMITTED.
+        """
+
+    async def read_past(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> PastTask:
+        """A task that has ended, and its events after number `after`, also if its session has expired since.
+
+        For those who followed it until then, so that all of them are told one end; never for a route, to which it does
+        not exist. Raises NotFound for one that has not ended, and once the session is erased: at the earliest a minute
+        after its expiry, or when it is deleted.
         """
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable
 
 from hector.model import Event, EventKind, Message, Principal, Role, Task, TaskError, TaskState
 from hector.stores.base import Outcome, Store
+
+_TAKEN = re.compile(r"after (\d+\.\d) seconds")
 
 
 async def read_log(store: Store, principal: Principal, task_id: str) -> list[Event]:
@@ -23,6 +26,17 @@ async def end_waiting(
     """End a task that waits, with what it had said before; as it is, if it has begun or ended. Raises NotFound."""
     outcome = ended_early(state, await read_log(store, principal, task_id), error)
     return await store.leave_line(principal, task_id, outcome, nonce=secrets.token_hex(8))
+
+
+def handed_over(seconds: float) -> str:
+    """What the log says where another process goes on, after a turn has taken so many seconds in all."""
+    return f"Another process goes on with this answer, after {seconds:.1f} seconds."
+
+
+def seconds_taken(events: Iterable[Event]) -> float:
+    """How long a turn has run in the processes that have handed it over."""
+    told = [_TAKEN.search(event.text) for event in events if event.state is TaskState.SUBMITTED]
+    return max((float(found[1]) for found in told if found), default=0.0)
 
 
 def text_of(events: Iterable[Event]) -> str:

@@ -26,6 +26,7 @@ from hector.stores.base import (
     LogPage,
     Outcome,
     Page,
+    PastTask,
     StagedTurn,
     Submitted,
     Unfinished,
@@ -35,6 +36,10 @@ from hector.stores.cursors import activity_key, check_sessions_cursor, check_tas
 from hector.stores.record import Record, lost
 
 SWEEP_INTERVAL: Millis = 60_000
+KEPT_FOR: Millis = 60_000
+"""An expired session is forgotten this much later: see `Store.read_past`."""
+STAGED_FOR: Millis = 86_400_000
+"""Turns whose session has not been created for so long were left by somebody who is gone."""
 
 
 class MemoryStore:
@@ -115,6 +120,7 @@ class MemoryStore:
         self, session: Session, turns: Sequence[StagedTurn], *, summary: Summary | None = None
     ) -> None:
         record = self.staged.setdefault(session.id, Record.of(session))
+        record.idle_until = self._now() + STAGED_FOR
         for turn in turns:
             task = turn.task
             record.tasks[task.id] = task
@@ -175,8 +181,7 @@ class MemoryStore:
             task = outcome.applied_to(task, now=self._now())
             record.tasks[task_id] = task
             record.nonces[task_id] = nonce
-        if task_id in record.waiting:
-            record.waiting.remove(task_id)
+        record.gave_up(task_id)
         return task
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:
@@ -248,6 +253,13 @@ class MemoryStore:
         events = record.logs.get(task_id, [])[after : after + limit]
         lost = is_open and record.lease_until <= self._now()
         return LogPage(events, is_open, lost, waiting=task_id in record.waiting)
+
+    async def read_past(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> PastTask:
+        record = self.records.get(session_id_of(task_id) or "")
+        task = record.tasks.get(task_id) if record is not None and record.session.principal == principal else None
+        if record is None or task is None or not task.state.terminal:
+            raise NotFound.task(task_id)
+        return PastTask(task, record.logs.get(task_id, [])[after : after + limit])
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
         record, task = self._task(principal, task_id)
@@ -321,9 +333,11 @@ class MemoryStore:
         return record
 
     def _sweep(self) -> None:
-        """Forget expired sessions, now and then: readers never see them anyway."""
+        """Forget expired sessions, and turns of sessions that never came, now and then: nobody sees them anyway."""
         now = self._now()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL
-            self.records = {id_: record for id_, record in self.records.items() if record.session.expires_at > now}
+            kept = [entry for entry in self.records.items() if entry[1].session.expires_at > now - KEPT_FOR]
+            self.records = dict(kept)
             self.keys = {place: value for place, value in self.keys.items() if value[1] in self.records}
+            self.staged = {id_: record for id_, record in self.staged.items() if record.idle_until > now}

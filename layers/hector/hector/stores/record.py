@@ -63,6 +63,13 @@ class Hot:
             self.interrupting.add(task_id)
         self._act(now)
 
+    def gave_up(self, task_id: str) -> None:
+        """A task has ended without a turn: it leaves the line, and a claim for it that is on its way finds a mark."""
+        if task_id in self.waiting:
+            self.waiting.remove(task_id)
+        if self.open_task is None:
+            self.cancel_requested = task_id
+
     def check_held(self, lease: Lease, now: Millis) -> None:
         """Raises LeaseLost if the lease is not the one on this session."""
         if (self.fence, self.open_task) != (lease.fence, lease.task_id) or self.session.expires_at <= now:

@@ -31,9 +31,12 @@ def listen() -> None:
         logger.warning("There are no metrics: pip install 'hector-serverless[lambda]' brings Powertools.")
         return
     service = os.environ.get("HECTOR_STACK") or os.environ.get("AWS_LAMBDA_FUNCTION_NAME") or "hector"
+    root = logging.getLogger()
+    if level := os.environ.get("POWERTOOLS_LOG_LEVEL"):
+        root.setLevel(level)
     for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.INFO)
-    for handler in logging.getLogger().handlers:  # Lambda's own, which is there before the function
+        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    for handler in root.handlers:  # Lambda's own, which is there before the function
         handler.setFormatter(LogLines(service))
     telemetry.listen(LambdaListener(service))
 

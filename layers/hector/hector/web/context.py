@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.requests import Request
 
+from hector import margins
 from hector.model import Principal
 
 ANONYMOUS = Principal("anonymous")
-_DEADLINE_MARGIN_SECONDS = 3.0
 
 
 def principal_of(request: Request) -> Principal:
@@ -31,28 +31,25 @@ def principal_of(request: Request) -> Principal:
     return Principal(str(subject), str(claims.get("custom:tenant") or authorizer.get("tenant") or ""))
 
 
-def seconds_left(request: Request, margin: float = _DEADLINE_MARGIN_SECONDS) -> float | None:
+def seconds_left(request: Request, margin: float = margins.MARGIN_SECONDS) -> float | None:
     """How long a turn may take before this Lambda invocation ends; None outside of Lambda."""
     context = request.scope.get("aws.context")
-    if context is None:
-        return None
-    remaining: int = context.get_remaining_time_in_millis()
-    return max(0.0, remaining / 1000 - margin)
+    return None if context is None else margins.seconds_left(context, margin)
 
 
 def answer_seconds(request: Request) -> float | None:
     """How long an answer may go on: a little longer than a turn, whose end it tells; None outside of Lambda."""
-    return seconds_left(request, _DEADLINE_MARGIN_SECONDS / 2)
+    return seconds_left(request, margins.ANSWER_MARGIN_SECONDS)
 
 
 def absolute_url(request: Request, path: str, public_url: str | None) -> str:
-    """The address of a path for the outside: under `public_url`, else under the request's domain and stage."""
+    """The address of a path for the outside: under `public_url`, else under the request's domain, and its stage there.
+
+    Behind a custom domain, what the domain maps to the API takes the place of the stage.
+    """
     if public_url:
         return public_url.rstrip("/") + path
-    event_path = (request.scope.get("aws.event") or {}).get("path") or ""
-    outer_path = _request_context(request).get("path") or ""
-    stage = outer_path.removesuffix(event_path) if event_path and outer_path.endswith(event_path) else ""
-    return f"{request.url.scheme}://{request.url.netloc}{stage}{path}"
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('aws.base_path', '')}{path}"
 
 
 def _request_context(request: Request) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Line(Tasks):
             task = await self._task(task_id)
             if items.open_task_id(hot) == task_id:
                 return working(task)
-            ended = task if task.state.terminal else await self._end_unbegun(task_id, outcome, nonce)
+            ended = task if task.state.terminal else await self._end_unbegun(hot, task_id, outcome, nonce)
             if ended is not None:
                 await self._take_out_of_line(hot, task_id)
                 return ended
@@ -66,7 +66,7 @@ class Line(Tasks):
                     return working(task)
             elif "fence" in row and await self._events(task_id, 0, 1):  # without a fence, no worker gave it back
                 return task
-            elif canceled := await self._end_unbegun(task_id, Outcome(TaskState.CANCELED, 0), nonce, as_in=row):
+            elif canceled := await self._end_unbegun(hot, task_id, Outcome(TaskState.CANCELED, 0), nonce, as_in=row):
                 await self._take_out_of_line(hot, task_id)
                 return canceled
 
@@ -104,12 +104,12 @@ class Line(Tasks):
                 raise SessionBusy(waiting[0]) if most == 0 else LineFull(waiting[0], most)
 
     async def _end_unbegun(
-        self, task_id: str, outcome: Outcome, nonce: str, *, as_in: Row | None = None
+        self, hot: Row, task_id: str, outcome: Outcome, nonce: str, *, as_in: Row | None = None
     ) -> Task | None:
-        """The task, ended; None if somebody has ended it before, or has begun with it (since `as_in` was read).
+        """The task, ended; None if somebody has ended it before, or has begun a turn since `hot` and `as_in` were read.
 
-        The one write that is a transaction: of a turn that has begun, events may have been told already. What it does
-        to the hot record is nothing.
+        The one write that is a transaction: of a turn that has begun, events may have been told already. If no turn is
+        open, it leaves the cancel mark, for a claim that is on its way; else it does nothing to the hot record.
         """
         values = items.outcome_values(outcome) | {"updated_at": self._now(), "nonce": nonce}
         key = items.task_key(task_id)
@@ -124,10 +124,11 @@ class Line(Tasks):
         elif as_in is not None:
             condition += " AND attribute_not_exists(fence)"
         ending = Update(key, "SET " + ", ".join(f"{name} = :{name}" for name in values), condition, values | seen)
+        busy = items.open_task_id(hot) is not None
         unbegun = Update(
             items.hot_key(session_id_of(task_id) or ""),
-            "REMOVE unbegun",
-            "attribute_exists(pk) AND (attribute_not_exists(open_task) OR open_task <> :task)",
+            "REMOVE unbegun" if busy else "SET cancel = :task",
+            "attribute_exists(pk) AND " + ("open_task <> :task" if busy else "attribute_not_exists(open_task)"),
             {"task": items.suffix_of(task_id)},
         )
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
+
+from hector.concurrency import jitter
 
 PATIENCE_SECONDS = 6.0
 """With what the client itself waits, up to 7 s for one call, that is less than a lease of 15 s."""
@@ -20,7 +21,7 @@ class Patience:
 
     async def wait(self) -> bool:
         """Wait for the next try. False, at once, when it is time to give up."""
-        pause = random.uniform(self._most / 2, self._most)
+        pause = jitter(self._most / 2, self._most)
         if time.monotonic() + pause > self._ends_at:
             return False
         self._most = min(2 * self._most, _LONGEST_SECONDS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hector.concurrency import side_by_side
 from hector.errors import NotFound
-from hector.model import Event, Millis, Principal, Task, TaskState, working
-from hector.stores.base import LogPage, Page
+from hector.model import Event, Millis, Principal, Task, TaskState, session_id_of, working
+from hector.stores.base import LogPage, Page, PastTask
 from hector.stores.cursors import check_tasks_cursor
 from hector.stores.dynamodb import items
 from hector.stores.dynamodb.rows import Row
@@ -61,11 +61,27 @@ class Tasks(Sessions):
         if items.open_task_id(hot) == task_id:
             events = await self._events(task_id, after, limit)
             return LogPage(events, open=True, lost=hot["lease_until"] <= self._now())
+        _, events = await self._closed_log(task_id, after, limit)
+        return LogPage(events, open=False, lost=False, waiting=task_id in items.waiting_ids(hot))
+
+    async def read_past(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> PastTask:
+        session_id = session_id_of(task_id)
+        hot = await self._table.get(items.hot_key(session_id)) if session_id else None
+        if hot is None or hot["owner_key"] != items.owner_key(principal):
+            raise NotFound.task(task_id)
+        row, events = await self._closed_log(task_id, after, limit)
+        if not TaskState(row["task_state"]).terminal:
+            raise NotFound.task(task_id)
+        [task] = await self._tasks([row])
+        return PastTask(task, events)
+
+    async def _closed_log(self, task_id: str, after: int, limit: int) -> tuple[Row, list[Event]]:
+        """The task's row, and the log of a turn that is not open. Raises NotFound."""
         row, events = await side_by_side(self._task_row(task_id), self._events(task_id, after, limit))
         if TaskState(row["task_state"]).terminal:
             # What a worker that lost its lease had on its way when the task was closed, nobody is shown.
             events = [event for event in events if event.number <= row.get("last_event", 0)]
-        return LogPage(events, open=False, lost=False, waiting=task_id in items.waiting_ids(hot))
+        return row, events
 
     async def _task_row(self, task_id: str) -> Row:
         """Raises NotFound."""

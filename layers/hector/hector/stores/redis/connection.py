@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from hector.concurrency import jitter
 from hector.stores.redis.driver import truthful
 from hector.stores.redis.failures import driver_missing, passes, translated
 from hector.stores.redis.items import Reply
@@ -127,7 +127,7 @@ class Connection:
                     if not passes(error, self.place) or loop.time() + pause > give_up_at:
                         raise translated(error, self.place) from error
                     await self._forget(error)
-                await asyncio.sleep(random.uniform(pause / 2, pause))
+                await asyncio.sleep(jitter(pause / 2, pause))
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _ready(self, client: Any) -> Any:

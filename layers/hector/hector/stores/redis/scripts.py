@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "history": ("turns",),
     "leave": ("task", "log", "wake"),
     "line_up": ("task",),
+    "past": ("task", "log"),
     "release": ("task", "log", "wake"),
     "stage": ("task", "log", "tasks", "turns", "staged"),
     "stage_summary": ("staged",),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 
+from hector.errors import NotFound
 from hector.model import Millis, Principal, Summary, Task, TaskState, working
-from hector.stores.base import LogPage, Outcome, Page
+from hector.stores.base import LogPage, Outcome, Page, PastTask
 from hector.stores.cursors import check_tasks_cursor
 from hector.stores.redis import items
 from hector.stores.redis.encoding import encoded_outcome, encoded_principal
@@ -56,6 +57,14 @@ class Tasks(Records):
             await self._connection.wait_for(streams, min(wait, until) / 1000)
             page, _, _ = await self._log(principal, task_id, after, limit)
         return page
+
+    async def read_past(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> PastTask:
+        session_id, answer = await self._run_on_task("past", principal, task_id, items.cursor_of(after), limit)
+        values, entries = answer
+        task = items.task_of(session_id, items.suffix_of(task_id), values)
+        if not task.state.terminal:
+            raise NotFound.task(task_id)
+        return PastTask(task, items.events_of(entries, after))
 
     async def request_cancel(self, principal: Principal, task_id: str) -> Task:
         return await self._leave(principal, task_id, Outcome(TaskState.CANCELED, 0), secrets.token_hex(8), cancel="1")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import socket
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import TypeVar
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from hector.concurrency import jitter
 from hector.errors import StoreUnavailable
 from hector.stores.sql.engines import CONNECTIONS, READERS, WRITES, engine_of
 from hector.stores.sql.failures import again, translated
@@ -102,7 +102,7 @@ class Database:
             except SQLAlchemyError as error:
                 if not again(error) or time.monotonic() + pause > ends_at:
                     raise translated(error, self.url) from error
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(jitter(pause / 2, pause))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[[], T]) -> T:

@@ -8,13 +8,13 @@ PostgreSQL: a statement may take 5 s, well below the 15 s of a lease; so may wai
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from hector.concurrency import jitter
 from hector.errors import ConfigError
 from hector.stores.sql.urls import file_of
 
@@ -75,7 +75,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > ends_at:
                 raise
-            time.sleep(random.uniform(0.005, 0.05))
+            time.sleep(jitter(0.005, 0.05))
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -59,7 +59,6 @@ class Line(Sessions):
         if not task.state.terminal:
             task = outcome.applied_to(task, now=self._now())
             end_task(connection, task, nonce)
-        if task.id in hot.waiting:
-            hot.waiting.remove(task.id)
-            save(connection, hot)
+        hot.gave_up(task.id)
+        save(connection, hot)
         return task

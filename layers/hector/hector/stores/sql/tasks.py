@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, and_, false, select
 
+from hector.errors import NotFound
 from hector.model import Event, Millis, Principal, Summary, Task, TaskState, session_id_of, working
-from hector.stores.base import LogPage, Page
+from hector.stores.base import LogPage, Page, PastTask
 from hector.stores.cursors import check_tasks_cursor
 from hector.stores.record import Hot
 from hector.stores.sql.rows import events_of, task_of
-from hector.stores.sql.sessions import Sessions
+from hector.stores.sql.sessions import Sessions, read_hot
 from hector.stores.sql.statements import task_row
 from hector.stores.sql.tables import events, summaries, tasks
 
@@ -62,24 +63,26 @@ class Tasks(Sessions):
     async def read_events(
         self, principal: Principal, task_id: str, *, after: int, limit: int = 1000, wait: Millis = 0
     ) -> LogPage:
-        query = (
-            select(events.c.first, events.c.entries)
-            .where(events.c.session_id == session_id_of(task_id), events.c.task_id == task_id, events.c.last > after)
-            .order_by(events.c.last)
-            .limit(limit)
-        )
-
         def read(connection: Connection) -> LogPage:
             hot = self._session_of_task(connection, principal, task_id)
             task_row(connection, task_id)
-            found: list[Event] = []
-            for row in connection.execute(query):
-                found += [event for event in events_of(row) if event.number > after]
-                if len(found) >= limit:
-                    break
+            found = _log(connection, task_id, after, limit)
             is_open = hot.open_task == task_id
             lost = is_open and hot.lease_until <= self._now()
-            return LogPage(found[:limit], is_open, lost, waiting=task_id in hot.waiting)
+            return LogPage(found, is_open, lost, waiting=task_id in hot.waiting)
+
+        return await self._database.read(read)
+
+    async def read_past(self, principal: Principal, task_id: str, *, after: int, limit: int = 1000) -> PastTask:
+        def read(connection: Connection) -> PastTask:
+            session_id = session_id_of(task_id)
+            hot = read_hot(connection, session_id) if session_id else None
+            if hot is None or hot.session.principal != principal:
+                raise NotFound.task(task_id)
+            task = task_of(task_row(connection, task_id))
+            if not task.state.terminal:
+                raise NotFound.task(task_id)
+            return PastTask(task, _log(connection, task_id, after, limit))
 
         return await self._database.read(read)
 
@@ -92,6 +95,21 @@ class Tasks(Sessions):
             return None if row is None else Summary(row.text, row.through)
 
         return await self._database.read(read)
+
+
+def _log(connection: Connection, task_id: str, after: int, limit: int) -> list[Event]:
+    query = (
+        select(events.c.first, events.c.entries)
+        .where(events.c.session_id == session_id_of(task_id), events.c.task_id == task_id, events.c.last > after)
+        .order_by(events.c.last)
+        .limit(limit)
+    )
+    found: list[Event] = []
+    for row in connection.execute(query):
+        found += [event for event in events_of(row) if event.number > after]
+        if len(found) >= limit:
+            break
+    return found[:limit]
 
 
 def _seen(task: Task, hot: Hot) -> Task:

@@ -23,7 +23,8 @@ class Turns(Sessions):
     async def submit(self, task: Task, *, nonce: str, idempotency: Idempotency | None = None) -> Submitted:
         def record(connection: Connection) -> Submitted:
             session = select(sessions.c.id).where(sessions.c.id == task.session_id, ~sessions.c.staged)
-            if connection.execute(session.with_for_update(read=True, key_share=True)).first() is None:
+            # With a key, what it stands for must not be discarded meanwhile; without one, nobody is in the way.
+            if connection.execute(session.with_for_update(read=idempotency is None, key_share=True)).first() is None:
                 raise NotFound.session(task.session_id)
             mine = task if idempotency is None else _pointed_to(connection, task, idempotency)
             if insert_new(connection, tasks, task_values(mine, nonce)):

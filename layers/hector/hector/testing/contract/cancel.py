@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hector.errors import TaskNotCancelable
+from hector.errors import TaskClosed, TaskNotCancelable
 from hector.model import TaskState
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
@@ -15,6 +15,29 @@ async def test_a_waiting_task_is_canceled_at_once(bench: Bench) -> None:
     canceled = await bench.store.request_cancel(bench.principal, task.id)
     assert (canceled.state, canceled.updated_at) == (TaskState.CANCELED, bench.clock.now)
     assert await bench.store.read_task(bench.principal, task.id) == canceled
+
+
+async def test_a_claim_that_comes_after_the_cancel_finds_the_mark(bench: Bench) -> None:
+    """A message is submitted and claimed side by side: a cancel may come in between."""
+    session = await bench.session()
+    await bench.turn(session)
+    task = await bench.submitted(session)
+    await bench.store.request_cancel(bench.principal, task.id)
+    lease = await bench.claim(task)
+    assert lease.cancel_requested
+    with pytest.raises(TaskClosed):
+        await bench.store.commit(lease, DONE, nonce=nonce())
+    await bench.store.release(lease)
+    assert not (await bench.claimed(session)).cancel_requested
+
+
+async def test_canceling_what_waits_leaves_the_mark_of_the_open_turn(bench: Bench) -> None:
+    session = await bench.session()
+    lease = await bench.claimed(session)
+    await bench.store.request_cancel(bench.principal, lease.task_id)
+    for task in (await bench.submitted(session), await bench.submitted(session)):
+        await bench.store.request_cancel(bench.principal, task.id)
+    assert (await bench.store.check_lease(lease)).cancel_requested
 
 
 async def test_an_open_task_is_marked_and_goes_on_working(bench: Bench) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 import pytest
 
 from hector.errors import LeaseLost, NotFound
-from hector.testing.bench import DONE, LEASE, MAX_AGE, TTL, Bench, nonce, pieces
-from hector.testing.contract.ownership import CALLS, Call
+from hector.testing.bench import DONE, LEASE, MAX_AGE, TTL, Bench, done, nonce, pieces
+from hector.testing.contract.ownership import CALLS, Call, strangers
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -77,6 +77,46 @@ async def test_an_old_lease_object_does_not_make_a_renewed_turn_expire(bench: Be
     await bench.store.append_events(lease, [], extend=LEASE)
     bench.clock.now = lease.until + 1
     assert (await bench.store.commit(lease, DONE, nonce=nonce())).turn == 1
+
+
+async def test_what_ended_with_it_is_told_to_those_who_followed_it_and_to_nobody_else(bench: Bench) -> None:
+    session = await bench.session(ttl=1_000)
+    lease = await bench.claimed(session)
+    await bench.store.append_events(lease, pieces(1, 3), extend=LEASE)
+    bench.clock.advance(seconds=5)
+    with pytest.raises(NotFound):
+        await bench.store.read_past(bench.principal, lease.task_id, after=0)
+    task = await bench.store.commit(lease, done(3), nonce=nonce())
+    assert await bench.store.read_past(bench.principal, task.id, after=2) == (task, pieces(3, 3))
+    await bench.store.update_session(bench.principal, session.id, ttl=1)
+    await bench.store.release(lease)
+    bench.clock.advance(seconds=0.001)
+    other = bench.another()
+    await other.clean_up()
+    for calling in (
+        other.read_session(bench.principal, session.id),
+        other.read_task(bench.principal, task.id),
+        other.read_events(bench.principal, task.id, after=0),
+    ):
+        with pytest.raises(NotFound):
+            await calling
+    assert await other.read_past(bench.principal, task.id, after=0) == (task, pieces(1, 3))
+    assert await other.read_past(bench.principal, task.id, after=1, limit=1) == (task, pieces(2, 2))
+    assert await other.read_past(bench.principal, task.id, after=3) == (task, [])
+    for stranger in strangers(bench.principal):
+        with pytest.raises(NotFound):
+            await other.read_past(stranger, task.id, after=0)
+    for task_id in (task.id[:-1] + "x", "", "nonsense"):
+        with pytest.raises(NotFound):
+            await other.read_past(bench.principal, task_id, after=0)
+
+
+async def test_of_what_was_deleted_nothing_is_told(bench: Bench) -> None:
+    session = await bench.session()
+    task = await bench.turn(session)
+    await bench.store.delete_session(bench.principal, session.id)
+    with pytest.raises(NotFound):
+        await bench.store.read_past(bench.principal, task.id, after=0)
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -158,3 +159,17 @@ async def test_submitting_does_not_keep_a_session_alive(bench: Bench) -> None:
     bench.clock.now = session.created_at + TTL
     with pytest.raises(NotFound):
         await bench.store.read_session(bench.principal, session.id)
+
+
+async def test_a_key_that_is_submitted_and_taken_back_by_many_at_once(bench: Bench) -> None:
+    session = await bench.session()
+
+    async def submit_and_discard() -> None:
+        mine = nonce()
+        submitted = await bench.store.submit(bench.task(session), nonce=mine, idempotency=KEY)
+        if submitted.created:
+            await bench.store.discard(submitted.task, nonce=mine)
+
+    for _ in range(5):
+        await asyncio.gather(*(submit_and_discard() for _ in range(10)))
+    assert (await bench.store.submit(bench.task(session), nonce=nonce(), idempotency=KEY)).created
