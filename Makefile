@@ -26,15 +26,17 @@ format: $(VENV)/.dev ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-engines: $(VENV)/.dev valkey ## set up what the tests need beyond Python: DynamoDB Local, Valkey, the SAM CLI, agent frameworks
+engines: $(VENV)/.dev valkey ## set up what the tests need beyond Python: DynamoDB Local, Valkey, the SAM CLI, agent frameworks, a client generator
 	scripts/dynamodb_local.sh
-	$(MAKE) sam frameworks
+	$(MAKE) sam frameworks openapi-client
 
 valkey: .tools/valkey/valkey-server ## set up a Valkey server in .tools/valkey
 
 sam: .tools/sam/.ready ## set up the SAM CLI in .tools/sam
 
 model: .tools/model/.ready ## set up a real language model (SmolLM2) and its server in .tools/model; compiles for some minutes
+
+openapi-client: .tools/openapi_client/.ready ## set up a generator of API clients in .tools/openapi_client, for the test that uses it
 
 frameworks: .tools/frameworks/.ready ## set up LangGraph and Strands in .tools/frameworks, for the tests that wrap them
 
@@ -69,6 +71,7 @@ lock: $(VENV)/.dev ## pin the dependencies anew, in lock files without URLs
 	$(COMPILE) requirements/sam.in -o requirements/sam.lock
 	$(COMPILE) requirements/model.in -o requirements/model.lock
 	$(COMPILE) requirements/frameworks.in -o requirements/frameworks.lock
+	$(COMPILE) requirements/openapi_client.in -o requirements/openapi_client.lock
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
@@ -104,6 +107,11 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	.tools/frameworks/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/frameworks.lock
 	@touch $@
 
+.tools/openapi_client/.ready: requirements/openapi_client.lock
+	$(PYTHON) -m venv .tools/openapi_client
+	.tools/openapi_client/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/openapi_client.lock
+	@touch $@
+
 .tools/model/.ready: requirements/model.lock
 	$(PYTHON) -m venv .tools/model
 	@echo "Compiling llama.cpp: this takes some minutes, once."
@@ -117,4 +125,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 # For any processor of its kind: virtual machines name instructions that they do not run.
 MODEL_INSTALL = CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF" .tools/model/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test check format engines valkey emulate sam-local sam frameworks model model-test chaos bench build lock clean
+.PHONY: help run test check format engines valkey emulate sam-local sam frameworks openapi-client model model-test chaos bench build lock clean

@@ -63,6 +63,7 @@ def test_the_schema_takes_what_is_valid() -> None:
     assert not problems(yaml.safe_load(FULL))
     assert not problems({**AGENT, "sessions": {"ttl": 90, "max_age": "1h30m"}, "session_store": "dynamodb://table"})
     assert not problems({**AGENT, "sessions": {"ttl": "${TTL}"}, "public_url": "${URL:-https://x.example}"})
+    assert not problems({"reasoning": {"enable_streaming": True}}), "the embedded agents"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,11 @@ def test_the_schema_takes_what_is_valid() -> None:
 )
 def test_the_schema_refuses_what_is_not(wrong: dict[str, Any]) -> None:
     assert problems(AGENT | wrong)
+
+
+@pytest.mark.parametrize("half", [{}, {"agents": {"a": {"llm": "b"}}}, {"llms": {"b": {"type": "builtin"}}}])
+def test_the_schema_refuses_one_of_agents_and_llms_without_the_other(half: dict[str, Any]) -> None:
+    assert problems(half)
 
 
 def test_the_schema_has_durations_as_they_are_written() -> None:

@@ -136,7 +136,12 @@ def test_progress_is_shown_on_a_terminal(fresh_store_url: FreshURL) -> None:
         (["copy", "memory://", "dynamodb://table"], "FROM: a memory store is gone with its process"),
         (["copy", "dynamodb://table", "memory://"], "TO: a memory store is gone with its process"),
         (["copy", "dynamodb://table", "dynamodb://table"], "FROM and TO are the same store"),
-        (["copy", "table", "dynamodb://table"], "FROM: 'table' is not a store URL"),
+        (["copy", "table", "dynamodb://table"], "FROM: this is not a store URL"),
+        (
+            ["copy", "redis://a?b=c", "dynamodb://table"],
+            "FROM: this is not a Redis URL that can be used: 'b' is no option",
+        ),
+        (["check", "redis://host:port"], "STORE: this is not a Redis URL that can be used: the port is not a number"),
         (["check", "dynamo://table"], "STORE: unknown store 'dynamo'; did you mean 'dynamodb'?"),
         (["init", "dynamodb://table", "--config", "x.yaml"], "STORE and --config exclude each other"),
     ],

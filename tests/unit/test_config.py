@@ -51,7 +51,7 @@ public_url: https://example.com/chat
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("HECTOR_CONFIG", "HECTOR_STORE", "TEST_KEY"):
+    for name in ("HECTOR_CONFIG", "HECTOR_MODEL", "HECTOR_STORE", "TEST_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -96,6 +96,26 @@ def test_without_a_file_the_defaults_serve_the_agents_of_the_page() -> None:
     assert set(settings.agents) == {"assistant", "support_agent", "my_agent"}
     assert settings.session_store == MemoryStoreSettings()
     assert all(settings.streams(agent) for agent in settings.agents.values())
+
+
+@pytest.mark.parametrize(
+    "text", ["reasoning:\n  enable_streaming: false\n", "session_store: sqlite:///hector.db", "sessions: {ttl: 1h}"]
+)
+def test_a_file_without_agents_and_llms_has_the_embedded_ones(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("hector.yaml").write_text(text)
+    settings = load()
+    assert set(settings.agents) == {"assistant", "support_agent", "my_agent"}
+    assert all(settings.streams(agent) == ("false" not in text) for agent in settings.agents.values())
+    assert settings.session_store.backend == ("sql" if "sqlite" in text else "memory")
+    monkeypatch.setenv("HECTOR_MODEL", "amazon.nova-lite-v1:0")
+    assert [llm.type for llm in load().llms.values()] == ["bedrock"]
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"), [("llms: {b: {type: builtin}}", "agents"), ("agents: {a: {llm: b}}", "llms")]
+)
+def test_one_of_agents_and_llms_without_the_other_is_a_mistake(text: str, missing: str) -> None:
+    assert problem(text) == f"hector.yaml:1: {missing}: this key is missing"
 
 
 def test_memory_goes_by_messages_or_by_tokens() -> None:
@@ -214,8 +234,8 @@ def test_the_store_can_be_set_by_its_url(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("mongodb://x", "HECTOR_STORE='mongodb://x': unknown store 'mongodb'; valid: memory, dynamodb"),
-        ("hector", "HECTOR_STORE='hector': 'hector' is not a store URL"),
+        ("mongodb://x", "HECTOR_STORE: unknown store 'mongodb'; valid: memory, dynamodb"),
+        ("hector", "HECTOR_STORE: this is not a store URL"),
         ("dynamodb://t?regoin=x", "unknown key 'regoin'; did you mean 'region'?"),
         ("dynamodb://", "table: this key is missing"),
     ],

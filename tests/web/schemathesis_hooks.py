@@ -25,6 +25,15 @@ AGENT = "my_agent"
 PROBLEM = "application/problem+json"
 
 
+@schemathesis.hook
+def before_load_schema(ctx: Any, raw_schema: dict[str, Any]) -> None:
+    """What schemathesis takes the schema of a stream for is that of each of its events."""
+    for operation in (operation for item in raw_schema["paths"].values() for operation in item.values()):
+        for answer in operation["responses"].values():
+            if stream := answer.get("content", {}).get("text/event-stream"):
+                stream["schema"] = {"$ref": "#/components/schemas/StreamEvent"}
+
+
 @schemathesis.serializer(NDJSON)
 def write(ctx: schemathesis.SerializationContext, value: Any) -> bytes:
     return str(value).encode("utf-8", "replace")
@@ -115,7 +124,8 @@ def _make_sense_of(body: dict[str, Any], name: str, server: Server, number: int)
     if "input" in body:
         body["input"] = {"type": "text/plain", "content": f"hello {number}"}
     if "message" in body:
-        body.pop("contextId", None)
+        for key in ("contextId", "context_id"):
+            body.pop(key, None)
         body["message"] = {"parts": [{"text": f"hello {number}"}]}
         if number % 3 == 1:
             body["contextId"] = server.session()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hector.agents.base import Truncated, Turn
+from hector.agents.base import Progress, Truncated, Turn
 from hector.errors import StoreUnavailable
 from hector.model import StopReason
 from hector.services import Services
@@ -92,6 +92,22 @@ async def test_a_task_answers_with_its_status_output_and_usage(client: httpx.Asy
         "items": [task],
         "nextCursor": None,
     }
+
+
+async def test_a_task_that_runs_is_read_with_its_newest_note() -> None:
+    async def answer(turn: Turn) -> AsyncIterator[Any]:
+        yield Progress("reading page 3 of 4", 0.75)
+        await asyncio.sleep(60)
+
+    async with serving(services_with(agent=answer)) as client:
+        tasks = f"/sessions/{await session_of(client)}/tasks"
+        path = (await client.post(tasks, json=HELLO, headers={"Prefer": "respond-async"})).headers["location"]
+        async with asyncio.timeout(5):
+            while "message" not in (status := (await client.get(path)).json()["status"]):
+                await asyncio.sleep(0.02)
+        assert (status["state"], status["message"], status["fraction"]) == ("working", "reading page 3 of 4", 0.75)
+        canceled = (await client.post(f"{path}/cancel")).json()
+        assert canceled["status"].keys() == {"state", "timestamp"}
 
 
 async def test_tasks_are_listed_in_pages_newest_first(client: httpx.AsyncClient) -> None:
@@ -332,8 +348,8 @@ async def test_unknown_routes_and_methods_are_problems_too(client: httpx.AsyncCl
     assert_problem(await client.get("/nothing"), 404, "not_found", says="GET /docs lists the routes")
     refused = await client.put("/sessions")
     assert_problem(refused, 405, "method_not_allowed", says="PUT is not possible")
-    assert refused.headers["allow"] == "GET, POST"
-    assert (await client.put("/sessions/unknown")).headers["allow"] == "DELETE, GET, PATCH"
+    assert refused.headers["allow"] == "GET, HEAD, POST"
+    assert (await client.put("/sessions/unknown")).headers["allow"] == "DELETE, GET, HEAD, PATCH"
     assert (await client.put("/sessions/import")).headers["allow"] == "POST"
     assert_problem(await client.get("/tasks"), 400, "invalid_request", "sessionId")
 

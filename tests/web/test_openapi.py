@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -11,11 +12,13 @@ import jsonschema
 import pytest
 
 from hector import errors
+from hector.agents.base import Progress, Truncated, Turn
+from hector.model import StopReason
 from hector.web.api import API_ROUTES
 from hector.web.examples import BODIES
 from hector.web.known_problems import PROBLEMS, ROUTELESS, SESSION_ID, TASK_ID
-from tests.support import services_with, serving
-from tests.web.test_api import HELLO, session_of
+from tests.support import frames, services_with, serving
+from tests.web.test_api import HELLO, MESSAGE, session_of
 
 INTERNAL = {"LeaseLost", "TaskClosed", "LostTurn", "ConfigError", "AgentError", "ModelError", "HectorError"}
 """None of these is answered to a request: they are handled before, or become a failed task."""
@@ -85,6 +88,63 @@ def test_every_body_answer_and_error_has_a_schema_and_examples_that_fit_it(docum
             assert described["example"]["items"], schema
 
 
+def test_every_operation_is_of_one_group(document: dict[str, Any]) -> None:
+    groups: dict[str, list[str]] = {}
+    for name, operation in operations(document).items():
+        (tag,) = operation["tags"]
+        groups.setdefault(tag, []).append(name)
+    assert {tag: len(names) for tag, names in groups.items()} == {"Sessions": 9, "Tasks": 8, "Agents": 2, "Service": 1}
+    assert "POST /sessions/{session_id}/tasks" in groups["Tasks"]
+    assert {tag["name"] for tag in document["tags"]} == set(groups)
+
+
+def test_every_object_has_a_name(document: dict[str, Any]) -> None:
+    """A generator would make one up, and it may be another's."""
+
+    def nameless(node: Any, *, named: bool) -> Iterator[Any]:
+        if isinstance(node, dict):
+            if "properties" in node and not named:
+                yield node
+            for inner in node.values():
+                yield from nameless(inner, named=False)
+        elif isinstance(node, list):
+            for inner in node:
+                yield from nameless(inner, named=False)
+
+    schemas = document["components"]["schemas"]
+    assert [found for schema in schemas.values() for found in nameless(schema, named=True)] == []
+    assert list(nameless(document["paths"], named=False)) == []
+    for node in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
+        assert node in schemas
+
+
+async def test_a_stream_is_what_its_components_say(document: dict[str, Any]) -> None:
+    async def answer(turn: Turn) -> AsyncIterator[Any]:
+        yield "a"
+        yield Progress("half", 0.5)
+        yield Truncated(StopReason.MAX_TOKENS)
+
+    def of(name: str) -> jsonschema.Draft202012Validator:
+        return jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", **document})
+
+    async with serving(services_with(agent=answer)) as client:
+        cut = (await client.post("/agents/my_agent/message/stream", json=MESSAGE)).text
+    async with serving(services_with()) as client:
+        fail = {"message": {"parts": [{"text": "fail please"}]}}
+        failed = (await client.post("/agents/my_agent/message/stream", json=fail)).text
+    seen = frames(cut) + frames(failed)
+    for frame in seen:
+        of("StreamEvent").validate({"id": str(frame.id), "event": frame.event, "data": json.dumps(frame.data)})
+        of("EventData").validate(frame.data)
+    assert {key for frame in seen for key in frame.data.get("status", ())} == {
+        "state", "message", "fraction", "stop_reason", "error",
+    }  # fmt: skip
+    stream = operations(document)["GET /tasks/{task_id}/stream"]["responses"]["200"]
+    assert "`StreamEvent`" in stream["description"]
+    assert document["components"]["schemas"]["EventStream"]["type"] == "string"
+    assert frames(document["components"]["schemas"]["EventStream"]["example"])[1].event == "status"
+
+
 def test_examples_of_bodies_are_taken(document: dict[str, Any]) -> None:
     models = {route.body.__name__: route.body for route in API_ROUTES if route.body}
     assert set(BODIES) == {*models, "SessionFile"}
@@ -133,6 +193,7 @@ async def test_examples_of_errors_are_what_is_answered(client: httpx.AsyncClient
         "no_task": await client.get(f"/tasks/{TASK_ID}"),
         "task_not_cancelable": await client.post(f"/tasks/{ended}/cancel"),
         "body_too_large": await client.post(tasks, content=b"x" * 5_000_000),
+        "encoded_body": await client.post(tasks, json=HELLO, headers={"Content-Encoding": "gzip"}),
         "key_reused": await client.post(tasks, json={"input": {"content": "else"}}, headers=key),
     }
     for name, answer in answered.items():

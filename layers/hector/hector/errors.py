@@ -4,6 +4,7 @@ HectorError
 ├── ConfigError                 hector.yaml or a setting is wrong; names file, line and key
 ├── InvalidRequest              a request is malformed; names the field
 │   ├── InputTooLarge
+│   ├── EncodedBody             it came compressed, say
 │   └── IdempotencyKeyReused    same key, another body
 ├── NotFound                    no such thing, or not the caller's
 ├── SessionBusy                 the session has an open turn, or tasks that wait for theirs
@@ -46,6 +47,15 @@ class InvalidRequest(HectorError):
 class InputTooLarge(InvalidRequest):
     code = "input_too_large"
     status = 413
+
+
+class EncodedBody(InvalidRequest):
+    code = "unsupported_media_type"
+    status = 415
+
+    @classmethod
+    def with_(cls, encoding: str) -> EncodedBody:
+        return cls(f"A body with the encoding {encoding!r} is not read: send it as it is.", field="Content-Encoding")
 
 
 class IdempotencyKeyReused(InvalidRequest):

@@ -15,6 +15,7 @@ from hector.stores.base import Store
 
 _FIRST_POLL_SECONDS = 0.05
 _LONGEST_POLL_SECONDS = 0.3
+_PAGE = 1000
 _NOTHING = Event(0, EventKind.RESET)
 _WAIT: Millis = 1_000
 """For so long a store that can be told of new events waits for them; that it has, shows in the time that it took."""
@@ -28,12 +29,32 @@ class Follow:
 
     async def task(self, principal: Principal, task_id: str) -> Task:
         """The task; one whose worker is gone is ended first. Raises NotFound."""
-        task = await self._store.read_task(principal, task_id)
-        if not task.state.terminal and self._live.get(task_id) is None:
-            page = await self._store.read_events(principal, task_id, after=0, limit=1)
-            if await self._recovery.look_after(principal, task, page):
-                task = await self._store.read_task(principal, task_id)
+        task, _ = await self._looked_after(principal, task_id, limit=1)
         return task
+
+    async def task_and_note(self, principal: Principal, task_id: str) -> tuple[Task, Event | None]:
+        """The task as above, and the newest note about its progress while it has not ended. Raises NotFound.
+
+        No read more than for the task alone. Of a stored log that is longer than a page, no note is known: it may be
+        an old one.
+        """
+        task, events = await self._looked_after(principal, task_id, limit=_PAGE)
+        if task.state.terminal:
+            return task, None
+        newest = next((event for event in reversed(events) if event.kind is EventKind.STATUS), None)
+        return task, newest if newest is not None and newest.state is task.state else None
+
+    async def _looked_after(self, principal: Principal, task_id: str, limit: int) -> tuple[Task, Sequence[Event]]:
+        """The task, and its log if it has not ended; nothing of a stored one that has `limit` events or more."""
+        task = await self._store.read_task(principal, task_id)
+        if task.state.terminal:
+            return task, ()
+        if (log := self._live.get(task_id)) is not None:
+            return task, log.events
+        page = await self._store.read_events(principal, task_id, after=0, limit=limit)
+        if await self._recovery.look_after(principal, task, page):
+            task = await self._store.read_task(principal, task_id)
+        return task, page.events if len(page.events) < limit else ()
 
     async def events(
         self, principal: Principal, task: Task, *, after: int = 0

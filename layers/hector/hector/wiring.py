@@ -92,7 +92,7 @@ def build(
         for id_, agent in settings.agents.items()
     }
     longest_turn = max(agent.turns.timeout for agent in settings.agents.values())
-    store = store or open_store(settings.session_store, clock, longest_turn=longest_turn)
+    store = store or configured_store(settings, clock, longest_turn=longest_turn)
     live = LiveLogs()
     queue = queue or _queue(settings)
     recovery = Recovery(store, live, clock, queue)
@@ -158,6 +158,14 @@ def _tokenizer(llm: LLM, agent: Agent) -> Tokenizer | None:
         return None
     own: Callable[[], Tokenizer] | None = getattr(agent, "tokenizer", None)
     return own() if own else Estimate()
+
+
+def configured_store(settings: Settings, clock: Clock = system_clock, *, longest_turn: Millis = 0) -> Store:
+    """`open_store` for the configured one. Raises ConfigError, which names the place of its setting."""
+    try:
+        return open_store(settings.session_store, clock, longest_turn=longest_turn)
+    except ConfigError as error:
+        raise settings.error(("session_store",), error.message) from error
 
 
 def open_store(settings: StoreSettings, clock: Clock = system_clock, *, longest_turn: Millis = 0) -> Store:

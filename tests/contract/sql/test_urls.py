@@ -49,6 +49,7 @@ def test_forms(url: str, driver: str, seen: str) -> None:
         ("sqlite:///hector.db?mode=ro", "takes no options"),
         (f"postgresql://me:{SECRET}@db", "names no database"),
         (f"postgresql://me:{SECRET}@db:port/app", "not a database URL"),
+        (f"postgresql://me:p@{SECRET}@db/app", "written %40"),
         (f"mysql://me:{SECRET}@db/app", "mysql:// is not known here"),
     ],
 )

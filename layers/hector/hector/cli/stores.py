@@ -12,6 +12,7 @@ from hector.cli.options import Config, group
 from hector.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hector.config.settings import StoreSettings
     from hector.store_copy import Copied
     from hector.stores.base import Store
 
@@ -84,21 +85,30 @@ def copy(
 
 def _chosen(url: str | None, config: str | None) -> Store:
     from hector.config import load, store_at
-    from hector.wiring import open_store
+    from hector.wiring import configured_store
 
     if url is not None and config is not None:
         raise ConfigError("STORE and --config exclude each other: name one of them.")
-    return open_store(load(config).session_store if url is None else store_at(url, "STORE"))
+    return configured_store(load(config)) if url is None else _opened(store_at(url, "STORE"), "STORE")
 
 
 def _outliving(url: str, name: str) -> Store:
     from hector.config import store_at
-    from hector.wiring import open_store
 
     settings = store_at(url, name)
     if settings.backend == "memory":
         raise ConfigError(f"{name}: a memory store is gone with its process: there is nothing to copy.")
-    return open_store(settings)
+    return _opened(settings, name)
+
+
+def _opened(settings: StoreSettings, name: str) -> Store:
+    """Raises ConfigError, which calls the store's URL as it is named."""
+    from hector.wiring import open_store
+
+    try:
+        return open_store(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error.message}") from error
 
 
 async def _copy(source: Store, target: Store) -> Copied:

@@ -14,6 +14,8 @@ Path = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _DEEPEST = 32
+_QUOTED = re.compile(r"(?<=alias|e tag) '.*'", re.DOTALL)
+"""A value that begins with * or !, as a password may that is not in quotes."""
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -39,7 +41,8 @@ class Document:
             self.data: Any = {} if node is None else loader.construct_document(node)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ConfigError(f"{name}:{line}: this is not valid YAML: {error.problem}") from None
+            problem = _QUOTED.sub("", str(error.problem))
+            raise ConfigError(f"{name}:{line}: this is not valid YAML: {problem}") from None
         except yaml.YAMLError as error:
             raise ConfigError(f"{name}: this is not valid YAML: {error}") from None
         except (ValueError, OverflowError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path as File
 from typing import Any
 
@@ -14,14 +15,17 @@ from hector.errors import ConfigError
 
 DEFAULT_FILE = "hector.yaml"
 REMOTE = ("s3://", "ssm://")
+_SECRET = re.compile(r"(?:^|_)(?:key|token|secret|password)$", re.IGNORECASE)
+"""Keys whose values are told to nobody."""
 
 
 def load(file: str | None = None) -> Settings:
     """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
 
-    A file may also be `s3://bucket/key` or `ssm://name`. With no file at all, $HECTOR_MODEL is the Bedrock model that
-    the embedded agents are given. $HECTOR_STORE, a URL, takes the place of `session_store`, and $HECTOR_QUEUE that of
-    `work_queue`. Raises ConfigError: a line for each problem, which names file, line and key.
+    A file may also be `s3://bucket/key` or `ssm://name`. One without `agents` and `llms` alike has the embedded ones,
+    too; $HECTOR_MODEL is the Bedrock model that these are given. $HECTOR_STORE, a URL, takes the place of
+    `session_store`, and $HECTOR_QUEUE that of `work_queue`. Raises ConfigError: a line for each problem, which names
+    file, line and key.
     """
     named = file or os.environ.get("HECTOR_CONFIG")
     path = File(named or DEFAULT_FILE)
@@ -34,10 +38,10 @@ def load(file: str | None = None) -> Settings:
     else:
         settings = Settings.model_validate(_defaults())
     if url := os.environ.get("HECTOR_STORE"):
-        settings = settings.model_copy(update={"session_store": store_at(url, f"HECTOR_STORE={url!r}")})
+        settings = settings.with_store(store_at(url, "HECTOR_STORE"), "HECTOR_STORE")
     if url := os.environ.get("HECTOR_QUEUE"):
         if not url.startswith(("https://", "http://")):
-            raise ConfigError(f"HECTOR_QUEUE={url!r}: this must be the URL of an SQS queue.")
+            raise ConfigError("HECTOR_QUEUE: this must be the URL of an SQS queue, such as https://sqs.….")
         settings = settings.model_copy(update={"work_queue": url})
     return settings
 
@@ -51,13 +55,16 @@ def _defaults() -> dict[str, Any]:
 
 
 def store_at(url: str, named: str) -> StoreSettings:
-    """The settings that a store's URL stands for. Raises ConfigError, which calls it as it is `named`."""
+    """The settings that a store's URL stands for. Raises ConfigError, which calls it as it is `named`.
+
+    The error holds nothing of the URL but its scheme: there may be a password in it.
+    """
     try:
         settings: StoreSettings = TypeAdapter[Any](StoreSettings).validate_python(url)
     except ValidationError as error:
         problem = error.errors()[0]
         key = "".join(f"{part}: " for part in problem["loc"][1:])
-        raise ConfigError(f"{named}: {key}{_message(problem)}") from None
+        raise ConfigError(f"{named}: {key}{_message(problem, ('session_store',))}") from None
     return settings
 
 
@@ -74,7 +81,7 @@ def _parse(text: str, name: str, folder: str) -> Settings:
     document = Document(text, name)
     problems = _dangling(document)
     try:
-        settings = Settings.model_validate(document.data)
+        settings = Settings.model_validate(_completed(document.data))
     except ValidationError as error:
         problems = [_explain(document, problem) for problem in error.errors()] + problems
         raise ConfigError("\n".join(problems)) from None
@@ -87,6 +94,13 @@ def _parse(text: str, name: str, folder: str) -> Settings:
     ]:
         raise ConfigError("\n".join(misfits))
     return settings.found_in(folder, document.error)
+
+
+def _completed(data: Any) -> Any:
+    """With the embedded agents and their model, where a file that says something says nothing of either."""
+    if isinstance(data, dict) and data and not data.keys() & {"agents", "llms"}:
+        return {**_defaults(), **data}
+    return data
 
 
 def _dangling(document: Document) -> list[str]:
@@ -110,7 +124,7 @@ def _explain(document: Document, problem: Any) -> str:
         path = (*path, context["key"].strip("'"))
     elif problem["type"] == "union_tag_invalid":
         path = (*path, context["discriminator"].strip("'"))
-    return document.error(path, _message(problem))
+    return document.error(path, _message(problem, path))
 
 
 def _path(data: Any, location: tuple[str | int, ...]) -> Path:
@@ -131,26 +145,38 @@ def _path(data: Any, location: tuple[str | int, ...]) -> Path:
     return path
 
 
-def _message(problem: Any) -> str:
+def _message(problem: Any, path: Path) -> str:
     context = problem.get("ctx", {})
     match problem["type"]:
         case "missing":
             return "this key is missing"
         case "union_tag_invalid":
-            key, tag = context["discriminator"].strip("'"), context["tag"]
+            key, tag = context["discriminator"].strip("'"), str(context["tag"])
             valid = [expected.strip("' ") for expected in context["expected_tags"].split(",")]
-            return f"unknown {key} {tag!r}; {nearest(tag, valid)}"
+            shown = f" {tag!r}" if re.fullmatch(r"\w+", tag) else ""  # a URL, perhaps
+            return f"unknown {key}{shown}; {nearest(tag, valid)}"
         case "union_tag_not_found":
             return f"the key {context['discriminator']} is missing"
         case "unknown_key" | "duration" | "store_url" | "number" | "key":
             return str(problem["msg"])
-        case "literal_error":
-            return f"{problem['input']!r} is not valid; valid: {context['expected']}"
-        case "string_pattern_mismatch":
-            return f"{problem['input']!r} does not match {context['pattern']}"
-        case "model_type" | "dict_type" | "model_attributes_type":
-            return f"this must be a mapping of keys to values, not {problem['input']!r}"
         case "too_short":
             return "this needs at least one entry"
+    given = _given(problem["input"], path)
+    match problem["type"]:
+        case "literal_error":
+            return f"{given or 'this'} is not valid; valid: {context['expected']}"
+        case "string_pattern_mismatch":
+            return f"{given or 'this'} does not match {context['pattern']}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            said = "this must be a mapping of keys to values"
         case _:
-            return f"{problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+            said = f"{problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return f"{said}, not {given}" if given else said
+
+
+def _given(value: Any, path: Path) -> str:
+    """What stands there instead; empty for what may be a password or a key, or hold one."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    secret = path[:1] == ("session_store",) or _SECRET.search(str(path[-1]) if path else "") or "@" in str(value)
+    return "" if secret else repr(value)

@@ -23,6 +23,9 @@ def json_schema() -> dict[str, Any]:
         "description": "Where sessions are kept: a mapping, or its URL",
         "anyOf": [_STORE_URL, {key: value for key, value in store.items() if key != "default"}],
     }
+    # Without both, the embedded ones serve; a file that says nothing at all is a mistake.
+    del schema["required"]
+    schema |= {"dependentRequired": {"agents": ["llms"], "llms": ["agents"]}, "minProperties": 1}
     described: dict[str, Any] = _with_variables(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": "hector.yaml"}
 

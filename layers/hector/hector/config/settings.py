@@ -239,11 +239,13 @@ def _from_url(value: Any) -> Any:
     """A store's URL, such as `dynamodb://table?region=eu-west-1`, as the mapping that it stands for."""
     if not isinstance(value, str):
         return value
-    url = urlsplit(value)
-    if not url.scheme:
-        raise PydanticCustomError(
-            "store_url", "{url} is not a store URL, such as memory:// or dynamodb://table", {"url": repr(value)}
-        )
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        url = urlsplit("")
+    # What comes before a lone colon may be a user, or a password.
+    if not url.scheme or ("://" not in value and url.scheme not in ("memory", "dynamodb")):
+        raise PydanticCustomError("store_url", "this is not a store URL, such as memory:// or dynamodb://table")
     if url.scheme in _BACKENDS:
         return {"backend": _BACKENDS[url.scheme], "url": value}
     if url.scheme not in ("memory", "dynamodb"):
@@ -279,6 +281,7 @@ class Settings(Model):
 
     _folder: str = PrivateAttr(default="")
     _locate: Locate | None = PrivateAttr(default=None)
+    _store_named: str = PrivateAttr(default="")
 
     @property
     def folder(self) -> str:
@@ -290,8 +293,16 @@ class Settings(Model):
         self._folder, self._locate = folder, locate
         return self
 
+    def with_store(self, store: StoreSettings, named: str) -> Settings:
+        """These settings with another store, which errors call as it is `named`: it is not in the file."""
+        settings = self.model_copy(update={"session_store": store})
+        settings._store_named = named
+        return settings
+
     def error(self, path: tuple[str | int, ...], message: str) -> ConfigError:
         """What is wrong with a key, where that only shows when it is used; with its file and line."""
+        if self._store_named and path[:1] == ("session_store",):
+            return ConfigError(f"{self._store_named}: {message}")
         return ConfigError(self._locate(path, message) if self._locate else f"{'.'.join(map(str, path))}: {message}")
 
     def streams(self, agent: AgentSettings) -> bool:
@@ -307,4 +318,4 @@ DEFAULTS: dict[str, Any] = {
         "my_agent": {"name": "My agent", "description": "An agent to try things out with", "llm": "builtin"},
     },
 }
-"""What is served with no hector.yaml at all."""
+"""What is served with no hector.yaml at all, or with one that names neither agents nor llms."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 from hector.errors import InputTooLarge, InvalidRequest
 
@@ -54,6 +57,22 @@ def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
+def without_near_misses(data: Any, known: Iterable[str], meant: Mapping[str, str]) -> Any:
+    """The data, for a model that ignores what it does not know. Raises PydanticCustomError for a near miss.
+
+    That is a known field spelled otherwise (`turn_policy`), or one of `meant`, whose keys are in small letters alone.
+    """
+    spelled = {_letters(name): name for name in reversed([*known])} | dict(meant)  # the first of two spellings
+    for key in data if isinstance(data, dict) else ():
+        if key not in known and (right := spelled.get(_letters(key))):
+            raise PydanticCustomError("near_miss", "write {right}", {"key": key, "right": right})
+    return data
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
 def _check_depth(data: Any) -> None:
     """Raises RecursionError well before whoever writes the data again would."""
     level = [data]
@@ -75,8 +94,10 @@ def _no_constant(name: str) -> NoReturn:
 
 def _invalid(error: ValidationError) -> InvalidRequest:
     problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
+    near_miss = (problem["ctx"]["key"],) if problem["type"] == "near_miss" else ()
+    field = ".".join(str(part) for part in (*problem["loc"], *near_miss))
     said = {
+        "near_miss": f"is not known here: {problem['msg']}",
         "missing": "is missing",
         "extra_forbidden": "is not known here",
         "model_type": "must be an object",

@@ -46,12 +46,14 @@ def session_json(session: Session) -> dict[str, Any]:
     }
 
 
-def task_json(task: Task) -> dict[str, Any]:
+def task_json(task: Task, note: Event | None = None) -> dict[str, Any]:
+    """`note` is the newest one about the progress of a task that runs."""
+    told = {} if note is None else _note(note)
     return {
         "taskId": task.id,
         "sessionId": task.session_id,
         "agentId": task.agent_id,
-        "status": {"state": task.state, "timestamp": timestamp(task.updated_at), **_error(task.error)},
+        "status": {"state": task.state, "timestamp": timestamp(task.updated_at), **told, **_error(task.error)},
         "input": content_json(task.input),
         "output": None if task.output is None else content_json(task.output),
         "usage": (
@@ -119,10 +121,8 @@ def event_data(task_id: str, event: Event) -> dict[str, Any]:
     elif event.kind is EventKind.RESET:
         data["last_event_id"] = event.number
     else:
-        note = {"message": event.text} if event.text else {}
-        fraction = {} if event.fraction is None else {"fraction": event.fraction}
         stop = {} if event.stop_reason is None else {"stop_reason": event.stop_reason}
-        data["status"] = {"state": event.state, **note, **fraction, **stop, **_error(event.error)}
+        data["status"] = {"state": event.state, **_note(event), **stop, **_error(event.error)}
     return data
 
 
@@ -135,6 +135,11 @@ def event_frame(task_id: str, event: Event) -> str:
     else:
         data = _dumps(event_data(task_id, event))
     return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
+
+
+def _note(event: Event) -> dict[str, Any]:
+    fraction = {} if event.fraction is None else {"fraction": event.fraction}
+    return {"message": event.text, **fraction} if event.text else fraction
 
 
 def _error(error: TaskError | None) -> dict[str, Any]:

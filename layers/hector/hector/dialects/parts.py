@@ -28,7 +28,8 @@ def input_part(media_type: str, content: str) -> Part:
     media_type = _media_type(media_type, "input.type")
     if media_type.startswith("text/"):
         return Part(_text(content, "input.content"), media_type)
-    return Part(raw=_decoded(content, "input.content"), media_type=media_type)
+    wrong = f"input.content is not base64: it must be base64, as {media_type} is no text/… type."
+    return Part(raw=_decoded(content, "input.content", wrong), media_type=media_type)
 
 
 def part_of(data: dict[str, Any], field: str, *, nul: bool = False) -> Part:
@@ -91,18 +92,21 @@ def _text(text: str, field: str) -> str:
 
 
 def _media_type(text: str, field: str) -> str:
+    """In small letters. A text is characters here, whatever the parameters of its type say: they are dropped."""
+    if text[:5].lower() == "text/":
+        text = text.partition(";")[0].rstrip(" \t")
     if not _MEDIA_TYPE.fullmatch(text):
         raise InvalidRequest(f"{field} must be a media type, such as text/plain or image/png.", field=field)
     return text.lower()
 
 
-def _decoded(text: str, field: str) -> bytes:
+def _decoded(text: str, field: str, wrong: str | None = None) -> bytes:
     """Base64 with either alphabet, padded or not, as ProtoJSON has it."""
     standard = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         raw = b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidRequest(f"{field} is not base64.", field=field) from None
+        raise InvalidRequest(wrong or f"{field} is not base64.", field=field) from None
     if not raw:
         raise InvalidRequest(f"{field} is empty.", field=field)
     return raw

@@ -27,6 +27,7 @@ from hector.web.requests import (
     numbered_lines,
     page_limit,
     read_body,
+    refuse_encoded,
 )
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.sessions import KEY, PAGING, created
@@ -78,6 +79,7 @@ async def import_session(services: Services, request: Request) -> Response:
     """Reads the body line by line; a session that is not imported to its end is never seen."""
     digest = hashlib.sha256()
     agent_id, max_age = request.query_params.get("agentId"), services.settings.sessions.max_age
+    refuse_encoded(request)
     idempotency_of(request, "")  # a bad key is refused before the body is read
     lines = numbered_lines(request, digest)
     number, header = await _header(lines)

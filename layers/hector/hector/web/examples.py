@@ -28,6 +28,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "SendMessage": {
         "in_a_new_session": {"message": {"role": "user", "parts": [_QUESTION]}},
         "in_a_session": {"message": {"role": "user", "parts": [_QUESTION]}, "contextId": SESSION_ID},
+        "as_the_stream_says": {"message": {"role": "user", "parts": [_QUESTION]}, "context_id": SESSION_ID},
         "with_a_file": {
             "message": {
                 "role": "user",
@@ -52,18 +53,15 @@ ANSWERS: dict[tuple[str, int], dict[str, Any]] = {
         "completed": _TASK,
         "cut": {**_TASK, "stopReason": "max_tokens"},
         "failed": {**_SILENT, "status": {"state": "failed", "timestamp": _AT, "error": _ERROR}, "lastEventId": 1},
+        "working": {
+            **_SILENT,
+            "status": {"state": "working", "timestamp": _AT, "message": "reading page 3 of 4", "fraction": 0.75},
+            "lastEventId": None,
+        },
         "canceled": {**_SILENT, "status": {"state": "canceled", "timestamp": _AT}, "lastEventId": 1},
     },
     ("Task", 202): {
         "submitted": {**_SILENT, "status": {"state": "submitted", "timestamp": _AT}, "lastEventId": None},
-    },
-    ("EventStream", 200): {
-        "a_piece": SCHEMAS["EventStream"]["example"],
-        "the_end": {
-            "id": "2",
-            "event": "status",
-            "data": f'{{"task_id":"{TASK_ID}","status":{{"state":"completed"}}}}',
-        },
     },
 }
 """By schema and status, where one example does not show it all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from hector.errors import (
+    EncodedBody,
     HectorError,
     IdempotencyKeyReused,
     InputTooLarge,
@@ -59,6 +60,7 @@ PROBLEMS: dict[str, KnownProblem] = {
     "task_not_cancelable": _known("The task has ended", TaskNotCancelable(f"Task {TASK_ID!r} is already completed.")),
     "body_too_large": _known("Too large", InputTooLarge("The body is larger than 4,194,304 bytes.")),
     "line_too_large": _known("Too large", InputTooLarge("Line 2 is longer than 16,777,216 bytes.", field="line 2")),
+    "encoded_body": _known("The body is encoded", EncodedBody.with_("gzip")),
     "key_reused": _known("The idempotency key stands for another request", IdempotencyKeyReused.key("order-7")),
     "internal": _known("A mistake of the server's", HectorError("The server failed with KeyError; its log says more.")),
     "store_unavailable": _known(
@@ -75,6 +77,7 @@ PROBLEMS: dict[str, KnownProblem] = {
     ),
 }
 EVERYWHERE = ("internal",)
+BODY = ("encoded_body",)
 STORED = ("store_unavailable",)
 
 ROUTELESS: dict[str, tuple[str, dict[str, Any]]] = {

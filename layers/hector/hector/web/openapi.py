@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from hector.web.examples import BODIES, answers
-from hector.web.known_problems import EVERYWHERE, PROBLEMS, ROUTELESS, STORED, KnownProblem
+from hector.web.known_problems import BODY, EVERYWHERE, PROBLEMS, ROUTELESS, STORED, KnownProblem
 from hector.web.routes import ApiRoute, Parameter
 from hector.web.schemas import SCHEMAS
 
@@ -19,6 +19,7 @@ _LATE = (
     ". What takes more than a few seconds begins with white space; if the store is away when it ends, a problem "
     "document is the body, in the task's place"
 )
+_EVENTS = ". Events as the components `StreamEvent` and, for their data, `EventData` describe them"
 _STREAM = {"description": "The address of the task's own stream", "schema": {"type": "string", "format": "uri"}}
 _ALLOW = {"description": "The methods of this path", "schema": {"type": "string"}}
 _APPLIED = {"description": "`respond-async`", "schema": {"type": "string"}}
@@ -27,13 +28,29 @@ _RETRY_AFTER = {"description": "Seconds until another try is worth it", "schema"
 
 ABOUT = (
     "Sessions that remember, answers that stream.\n\nEvery error is a problem document (RFC 9457). A path that is not "
-    "here is answered as `components/responses/NoRoute` has it, another method of one that is as `MethodNotAllowed`."
+    "here is answered as `components/responses/NoRoute` has it, another method of one that is as `MethodNotAllowed`. "
+    "Where GET answers with JSON, HEAD does so without the body."
 )
+
+
+TAGS = {
+    "Sessions": "Conversations: begin, read, change, copy and end them.",
+    "Tasks": "Turns: say something, and wait for the answer, stream it, follow it, cancel it.",
+    "Agents": "What answers.",
+    "Service": "The server itself.",
+}
+
+
+def _tag(path: str) -> str:
+    if "/tasks" in path or "/message/" in path:
+        return "Tasks"
+    return {"sessions": "Sessions", "agents": "Agents"}.get(path.split("/")[1], "Service")
 
 
 def operation(route: ApiRoute) -> dict[str, Any]:
     """What FastAPI cannot know about a route: parameters, body and answers."""
     described: dict[str, Any] = {
+        "tags": [_tag(route.path)],
         "parameters": [*map(_parameter, route.parameters), *map(_path_parameter, route.path.split("/")[1:])],
         "responses": {str(route.answer[0]): _success(*route.answer, route.returns)},
     }
@@ -42,7 +59,10 @@ def operation(route: ApiRoute) -> dict[str, Any]:
         described["responses"]["202"] = _success(202, "application/json", route.accepts)
     described["parameters"] = [parameter for parameter in described["parameters"] if parameter]
     described["responses"] |= {str(status): {"description": text} for status, text in route.also.items()}
-    described["responses"] |= _errors((*route.errors, *EVERYWHERE, *(STORED if route.stored else ())))
+    read = route.body is not None or route.upload is not None
+    described["responses"] |= _errors(
+        (*route.errors, *EVERYWHERE, *(BODY if read else ()), *(STORED if route.stored else ()))
+    )
     if route.body is not None:
         described["requestBody"] = _body("application/json", route.body.__name__, required=route.body_required)
     elif route.upload is not None:
@@ -54,6 +74,7 @@ def complete(document: dict[str, Any], routes: Sequence[ApiRoute]) -> None:
     """Add what belongs to no single route: schemas, and examples, and what is answered where there is no route."""
     bodies = [(route.body, "validation") for route in routes if route.body]
     _, definitions = models_json_schema(bodies, ref_template=_REFERENCE)  # type: ignore[arg-type]
+    document["tags"] = [{"name": name, "description": about} for name, about in TAGS.items()]
     components = document.setdefault("components", {})
     components["schemas"] = components.get("schemas", {}) | definitions.get("$defs", {}) | SCHEMAS
     components["responses"] = {
@@ -88,6 +109,7 @@ def _success(status: int, media_type: str, returns: str | None) -> dict[str, Any
     elif status == 202:
         response["headers"] = {"Location": _LOCATION, "Preference-Applied": _APPLIED}
     elif media_type == "text/event-stream":
+        response["description"] += _EVENTS
         response["headers"] = {"Content-Location": _STREAM}
     return response
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
-from hector.errors import HectorError, SessionBusy
+from hector.errors import EncodedBody, HectorError, SessionBusy
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ def document(error: HectorError) -> dict[str, Any]:
 
 def answer_to(error: HectorError) -> Response:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, SessionBusy) else None
+    if isinstance(error, EncodedBody):
+        headers = {"Accept-Encoding": "identity"}  # RFC 9110, section 15.5.16
     return Response(json.dumps(document(error)), error.status, headers, "application/problem+json")
 
 

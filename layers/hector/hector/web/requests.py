@@ -9,15 +9,15 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from starlette.requests import ClientDisconnect, Request
 
 from hector.config.duration import PositiveDuration
-from hector.dialects.checked import checked, checked_metadata, parse_object
+from hector.dialects.checked import checked, checked_metadata, parse_object, without_near_misses
 from hector.dialects.parts import fingerprint, input_part, message_of, part_of
-from hector.errors import InputTooLarge, InvalidRequest
+from hector.errors import EncodedBody, InputTooLarge, InvalidRequest
 from hector.model import Message, TaskState, TurnPolicy
 from hector.stores.base import Idempotency
 from hector.turns import Asked
@@ -46,10 +46,19 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
+_SESSION = {"session": "contextId", "sessionid": "contextId"}
+
+
 class _Tolerant(BaseModel):
-    """Unknown fields are ignored, as A2A has it."""
+    """Unknown fields are ignored, as A2A has it; but not what is one of ours spelled otherwise, and `meant`."""
 
     model_config = ConfigDict(extra="ignore", strict=True, defer_build=True)
+    meant: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _near_misses(cls, data: Any) -> Any:
+        return without_near_misses(data, cls.model_fields, cls.meant)
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(checked_metadata)]
@@ -121,18 +130,30 @@ class InputPart(_Tolerant):
     filename: str | None = None
 
 
+Context = Annotated[str, Field(min_length=1)] | None
+
+
 class InputMessage(_Tolerant):
+    meant = {**_SESSION, "turnpolicy": "turnPolicy beside message"}
+
     role: Literal["user", "ROLE_USER"] = "user"
     parts: Annotated[list[InputPart], Field(min_length=1, max_length=100)]
-    contextId: Annotated[str, Field(min_length=1)] | None = None
+    contextId: Context = None
+    context_id: Context = Field(default=None, description="The same as contextId")
 
 
 class SendMessage(_Tolerant):
-    """`contextId`, here or in the message, continues a session; `turnPolicy`: what happens if it is busy."""
+    """`contextId`, here or in the message, continues a session; `turnPolicy`: what happens if it is busy.
+
+    `context_id`, as the events of a stream have it, is the same as `contextId`. No other spelling is: it is refused.
+    """
+
+    meant = _SESSION
 
     message: InputMessage
     turnPolicy: TurnPolicy | None = Field(default=None, examples=["enqueue"], strict=False)
-    contextId: Annotated[str, Field(min_length=1)] | None = None
+    contextId: Context = None
+    context_id: Context = Field(default=None, description="The same as contextId")
 
     def to_message(self) -> Message:
         fields = [f"message.parts.{index}" for index in range(len(self.message.parts))]
@@ -142,22 +163,37 @@ class SendMessage(_Tolerant):
 
     @property
     def session_id(self) -> str | None:
-        if self.contextId and self.message.contextId and self.contextId != self.message.contextId:
-            raise InvalidRequest("contextId and message.contextId name two sessions; send one.", field="contextId")
-        return self.contextId or self.message.contextId
+        inner = self.message
+        named = {
+            "contextId": self.contextId, "context_id": self.context_id,
+            "message.contextId": inner.contextId, "message.context_id": inner.context_id,
+        }  # fmt: skip
+        named = {field: session_id for field, session_id in named.items() if session_id is not None}
+        if len(set(named.values())) > 1:
+            fields = [*named]
+            raise InvalidRequest(f"{' and '.join(fields)} name two sessions; send one.", field=fields[0])
+        return next(iter(named.values()), None)
 
 
 async def read_body(request: Request, model: type[B], *, optional: bool = False) -> B:
     """The request's body as the model; where it is optional, none is an empty object.
 
-    Raises InvalidRequest or InputTooLarge, naming the field.
+    Raises InvalidRequest, EncodedBody or InputTooLarge, naming the field.
     """
+    refuse_encoded(request)
     raw = await _read(request)
     if not raw.strip():
         if not optional:
             raise InvalidRequest("The body is empty: send a JSON object.")
         raw = b"{}"
     return checked(model, parse_object(raw, "The body"))
+
+
+def refuse_encoded(request: Request) -> None:
+    """Raises EncodedBody."""
+    encoding = ", ".join(request.headers.getlist("content-encoding")).strip()
+    if encoding.lower() not in ("", "identity"):
+        raise EncodedBody.with_(encoding)
 
 
 async def numbered_lines(request: Request, digest: Digest) -> AsyncIterator[tuple[int, bytes]]:

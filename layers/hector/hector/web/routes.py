@@ -59,10 +59,18 @@ class ApiRoute(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
     stored: bool = True
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """With HEAD, where GET answers one JSON body (RFC 9110, section 9.3.2); a stream would be made for it."""
+        return ("GET", "HEAD") if self.method == "GET" and self.answer[1] == "application/json" else (self.method,)
+
     def bound(self, services: Services) -> Bound:
         async def endpoint(request: Request) -> Response:
             try:
-                return await self.endpoint(services, request)
+                answer = await self.endpoint(services, request)
+                if request.method == "HEAD":
+                    answer.body = b""
+                return answer
             except (HectorError, HTTPException):
                 raise
             except Exception as error:
@@ -74,4 +82,7 @@ class ApiRoute(NamedTuple):
 
 
 def starlette_routes(routes: Sequence[ApiRoute], services: Services) -> list[Route]:
-    return [Route(route.path, route.bound(services), methods=[route.method]) for route in routes]
+    made = [Route(route.path, route.bound(services)) for route in routes]
+    for route, described in zip(made, routes, strict=True):
+        route.methods = set(described.methods)  # Starlette itself would give HEAD to every GET
+    return made

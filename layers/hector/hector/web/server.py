@@ -64,9 +64,12 @@ def _app(
         **settings,
     )
     for route in routes:
+        endpoint = route.bound(services)
+        if "HEAD" in route.methods:
+            app.add_route(route.path, endpoint, methods=["HEAD"], include_in_schema=False)
         app.add_api_route(
             route.path,
-            route.bound(services),
+            endpoint,
             methods=[route.method],
             summary=route.summary,
             operation_id=route.endpoint.__name__,

@@ -67,7 +67,11 @@ KEY = Parameter(
 )
 PAGING = (
     Parameter("cursor", "`nextCursor` of the page before"),
-    Parameter("limit", "1 to 100 items", schema={"type": "integer", "minimum": 1, "maximum": 100, "default": 50}),
+    Parameter(
+        "limit",
+        "1 to 100 items. A page may have fewer, or none, though there is a `nextCursor`",
+        schema={"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
+    ),
 )
 SESSION_ROUTES = (
     ApiRoute("POST", "/sessions", create_session, "Start a session with an agent", body=CreateSession,

@@ -88,7 +88,8 @@ async def list_tasks(services: Services, request: Request) -> Response:
 
 
 async def read_task(services: Services, request: Request) -> Response:
-    return JSONResponse(task_json(await services.follow.task(principal_of(request), request.path_params["task_id"])))
+    task, note = await services.follow.task_and_note(principal_of(request), request.path_params["task_id"])
+    return JSONResponse(task_json(task, note))
 
 
 async def cancel_task(services: Services, request: Request) -> Response:

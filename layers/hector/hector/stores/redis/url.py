@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from hector.errors import ConfigError
 
 SETTING = "session_store (HECTOR_STORE)"
+_ENCODED = "(a password with / ? # or @ in it has to be percent-encoded)"
 _TLS = ("rediss", "valkeys")
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _CHOICES = {
@@ -32,7 +33,12 @@ class Place:
 
 def parsed(url: str) -> Place:
     """Raises ConfigError, which never holds the URL: there may be a password in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _wrong(f"its address cannot be read {_ENCODED}") from None
+    if "@" in parts.query + parts.fragment:
+        raise _wrong(f"what comes after ? or # has an @ in it {_ENCODED}")
     options = _checked_options(parts.query)
     cluster = options.pop("cluster", "false") == "true"
     prefix = options.pop("prefix", "hector")
@@ -79,9 +85,9 @@ def _address(parts: SplitResult) -> tuple[str, int]:
     try:
         port = parts.port
     except ValueError:
-        raise _wrong("the port is not a number (a password with / ? # or @ in it has to be percent-encoded)") from None
+        raise _wrong(f"the port is not a number {_ENCODED}") from None
     return parts.hostname or "localhost", port or 6379
 
 
 def _wrong(problem: str) -> ConfigError:
-    return ConfigError(f"{SETTING}: this is not a Redis URL that can be used: {problem}.")
+    return ConfigError(f"this is not a Redis URL that can be used: {problem}.")

@@ -16,7 +16,7 @@ def checked_url(text: str) -> URL:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise ConfigError(
-            "session_store.url is not a database URL, such as sqlite:///hector.db or "
+            "this is not a database URL, such as sqlite:///hector.db or "
             "postgresql://user:password@host/database. Special characters in a password are written %-encoded."
         ) from None
     match url.get_backend_name():
@@ -24,7 +24,7 @@ def checked_url(text: str) -> URL:
             return _sqlite(url)
         case "postgresql" | "postgres":
             return _postgresql(url.set(drivername="postgresql+psycopg"))
-    raise ConfigError(f"session_store.url: {url.drivername}:// is not known here; use sqlite:/// or postgresql://.")
+    raise ConfigError(f"{url.drivername}:// is not known here; use sqlite:/// or postgresql://.")
 
 
 def shown(url: URL) -> str:
@@ -42,20 +42,22 @@ def file_of(url: URL) -> Path:
 def _sqlite(url: URL) -> URL:
     if url.host:
         raise ConfigError(
-            f"session_store.url: a SQLite file is named after three slashes: sqlite:///{url.host} for one in the "
+            f"a SQLite file is named after three slashes: sqlite:///{url.host} for one in the "
             "working directory, sqlite:////var/lib/hector.db for a path from the root."
         )
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise ConfigError(
-            "session_store.url: the SQL store is for what lasts. Name a file, such as sqlite:///hector.db; "
+            "the SQL store is for what lasts. Name a file, such as sqlite:///hector.db; "
             "for sessions in memory use memory://."
         )
     if url.query:
-        raise ConfigError("session_store.url: a SQLite URL takes no options here: sqlite:///hector.db.")
+        raise ConfigError("a SQLite URL takes no options here: sqlite:///hector.db.")
     return url
 
 
 def _postgresql(url: URL) -> URL:
+    if "@" in (url.host or ""):
+        raise ConfigError("an @ in a password is written %40.")
     if not url.database:
-        raise ConfigError("session_store.url names no database: postgresql://user:password@host/database.")
+        raise ConfigError("the URL names no database: postgresql://user:password@host/database.")
     return url
