@@ -80,11 +80,14 @@ def _parse(text: str, name: str, folder: str) -> Settings:
         raise ConfigError("\n".join(problems)) from None
     if problems:
         raise ConfigError("\n".join(problems))
-    if misfits := [
+    misfits = [
         document.error(("agents", id_, "memory", misfit[0]), misfit[1])
         for id_, agent in settings.agents.items()
         if (misfit := agent.memory.misfit)
-    ]:
+    ]
+    if misfit := settings.sessions.misfit:
+        misfits.append(document.error(("sessions", misfit[0]), misfit[1]))
+    if misfits:
         raise ConfigError("\n".join(misfits))
     return settings.found_in(folder, document.error)
 
