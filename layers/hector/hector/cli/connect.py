@@ -65,10 +65,12 @@ async def connect(place: Place, *, lasting: str | None = None) -> AsyncIterator[
         async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT, headers=place.headers()) as http:
             yield Client(http, f"The server at {address}", lasting=True)
         return
+    from hector.cli.absent import warn_of_misnamed
     from hector.cli.inprocess import InProcess
     from hector.web.api import api_app
     from hector.wiring import load
 
+    warn_of_misnamed(place.config)
     services = load(place.config)
     in_memory = services.settings.session_store.backend == "memory"
     try:

@@ -83,12 +83,16 @@ def copy(
 
 
 def _chosen(url: str | None, config: str | None) -> Store:
+    from hector.cli.absent import warn_of_misnamed
     from hector.config import load, store_at
     from hector.wiring import open_store
 
     if url is not None and config is not None:
         raise ConfigError("STORE and --config exclude each other: name one of them.")
-    return open_store(load(config).session_store if url is None else store_at(url, "STORE"))
+    if url is not None:
+        return open_store(store_at(url, "STORE"))
+    warn_of_misnamed(config)
+    return open_store(load(config).session_store)
 
 
 def _outliving(url: str, name: str) -> Store:

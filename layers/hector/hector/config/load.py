@@ -16,6 +16,11 @@ DEFAULT_FILE = "hector.yaml"
 REMOTE = ("s3://", "ssm://")
 
 
+def source(file: str | None = None) -> str | None:
+    """What `load` reads, as it is named; None if that are the embedded defaults."""
+    return file or os.environ.get("HECTOR_CONFIG") or (DEFAULT_FILE if File(DEFAULT_FILE).exists() else None)
+
+
 def load(file: str | None = None) -> Settings:
     """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
 
@@ -23,13 +28,13 @@ def load(file: str | None = None) -> Settings:
     the embedded agents are given. $HECTOR_STORE, a URL, takes the place of `session_store`, and $HECTOR_QUEUE that of
     `work_queue`. Raises ConfigError: a line for each problem, which names file, line and key.
     """
-    named = file or os.environ.get("HECTOR_CONFIG")
-    path = File(named or DEFAULT_FILE)
+    named = source(file)
     if named and named.startswith(REMOTE):
         from hector.config.remote import read_remote
 
         settings = _parse(read_remote(named), named, folder="")
-    elif named or path.exists():
+    elif named:
+        path = File(named)
         settings = _parse(_read(path), str(path), folder=str(path.resolve().parent))
     else:
         settings = Settings.model_validate(_defaults())
