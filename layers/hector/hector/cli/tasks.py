@@ -19,12 +19,14 @@ LASTING = "hector task"
 @app.command()
 def get(task: TaskId, as_json: Json = False, config: Config = None, server: Server = None) -> None:
     """Show a task with its answer."""
+    from hector.cli.answer import CUT_OFF
     from hector.cli.tables import print_answer, print_json, print_pairs
 
     async def work(client: Client) -> None:
         found = await client.get("tasks", task)
         if as_json:
             return print_json(found)
+        reason = found.get("stopReason")
         print_pairs(
             {
                 "task": found["taskId"],
@@ -32,6 +34,7 @@ def get(task: TaskId, as_json: Json = False, config: Config = None, server: Serv
                 "agent": found["agentId"],
                 "state": found["status"]["state"],
                 "error": found["status"].get("error", {}).get("message"),
+                "cut off": CUT_OFF.get(reason, reason),
                 "created": found["createdAt"],
                 "tokens": _tokens(found),
                 "prompt": found["input"]["content"],
