@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 
 from tests.cli.driving import XTERM, ended, hector, shown, spawn
-from tests.processes import HectorServer
+from tests.processes import HectorServer, hector_server
 
 UP = "\x1b[A"
 
@@ -134,12 +134,39 @@ def test_an_error_is_said_and_the_chat_goes_on(server: HectorServer) -> None:
     session = hector("session", "create", "my_agent", "--server", server.url).stdout.strip()
     child = chat("my_agent", "--server", server.url, "--session", session)
     assert hector("session", "end", session, "--server", server.url).returncode == 0
-    child.sendline("hello")
-    child.expect_exact(f"hector: There is no session '{session}'")
+    for said in ("hello", "/info"):
+        child.sendline(said)
+        child.expect_exact("hector: This session is gone (ended, expired, or the server kept it in memory and was")
+        child.expect_exact("restarted). /clear begins a new one.")
     child.sendline("/clear")
+    child.expect_exact("A new session begins with your next message.")
     child.sendline("count to 3")
     child.expect_exact("1 2 3")
+    assert session not in (child.before or ""), "one does not leave what is gone"
     child.sendeof()
+    child.expect_exact("Go on another time with --session ")
+    assert ended(child) == 0
+
+
+def test_there_is_no_going_on_with_a_session_that_is_gone(server: HectorServer) -> None:
+    session = hector("session", "create", "my_agent", "--server", server.url).stdout.strip()
+    child = chat("my_agent", "--server", server.url, "--session", session)
+    assert hector("session", "end", session, "--server", server.url).returncode == 0
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    assert "Go on another time" not in (child.before or "")
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_one_whose_server_is_away_may_be_gone_on_with() -> None:
+    with hector_server() as server:
+        child = chat("my_agent", "--server", server.url)
+        child.sendline("count to 3")
+        child.expect_exact("1 2 3")
+        child.expect_exact("you>")
+    child.sendeof()
+    child.expect_exact("Go on another time with --session ")
     assert ended(child) == 0
 
 
