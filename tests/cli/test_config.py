@@ -62,10 +62,14 @@ def test_a_configuration_that_is_not_read_is_not_valid() -> None:
     assert json.loads(as_json.stdout)["problems"] == [done.stderr[8:-1]]
 
 
-@pytest.mark.parametrize("command", [["config", "validate"], ["list"], ["call", "my_agent", "hello"], ["store", "check"]])
+@pytest.mark.parametrize(
+    "command", [["config", "validate"], ["list"], ["call", "my_agent", "hello"], ["store", "check"]]
+)
 def test_a_file_that_is_called_almost_so_is_not_read_and_that_is_said(command: list[str]) -> None:
     hector("config", "init", "hector.yml")
-    misnamed = "hector: There is no hector.yaml here, and hector.yml is not read: the file is to be called hector.yaml.\n"
+    misnamed = (
+        "hector: There is no hector.yaml here, and hector.yml is not read: the file is to be called hector.yaml.\n"
+    )
     done = hector(*command)
     assert (done.returncode, done.stderr) == (2 if "validate" in command else 0, misnamed)
     assert hector(*command, HECTOR_CONFIG="hector.yml").stderr == "", "unless it is named"

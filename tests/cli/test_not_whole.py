@@ -45,7 +45,9 @@ def test_an_answer_that_the_model_cut(server: HectorServer, reason: str) -> None
     done = hector("call", "cut", reason, "--session", session, *at)
     assert (done.returncode, done.stdout, done.stderr) == (0, "Half a sent\n", f"hector: {SAID[reason]}\n")
     task = hector("task", "list", session, *at).stdout.split("\t")[0]
-    assert f"\ncut off\t{SAID[reason][len('The answer is cut off: ') : -1]}\n" in hector("task", "get", task, *at).stdout
+    assert (
+        f"\ncut off\t{SAID[reason][len('The answer is cut off: ') : -1]}\n" in hector("task", "get", task, *at).stdout
+    )
     for after in ("0", "9"):
         followed = hector("task", "follow", task, "--after", after, *at)
         assert (followed.returncode, followed.stderr.splitlines()[-1:]) == (0, [f"hector: {SAID[reason]}"])

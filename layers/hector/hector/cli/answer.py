@@ -17,9 +17,7 @@ from hector.cli.screens import Screen, complain
 from hector.cli.stream import Reconnecting, TaskStream
 from hector.errors import HectorError
 
-
-CUT_OFF = {"max_tokens": "the model reached max_tokens", "context_window": "the model's context is full"}
-"""Why a completed answer is not whole, by its stop reason."""
+_CUT_OFF = {"max_tokens": "the model reached max_tokens", "context_window": "the model's context is full"}
 
 
 async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: bool = True) -> str:
@@ -66,14 +64,19 @@ async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: boo
     return state
 
 
+def why_cut(stop_reason: str | None) -> str | None:
+    """Why a completed answer is not whole; None if it is."""
+    return _CUT_OFF.get(stop_reason, stop_reason) if stop_reason else None
+
+
 def _not_whole(status: dict[str, Any]) -> str | None:
     """What is said of an answer that has ended, but not as it should."""
     if error := status.get("error"):
         return str(error["message"])
     if status["state"] == "canceled":
         return "The answer was canceled before its end."
-    if reason := status.get("stop_reason"):
-        return f"The answer is cut off: {CUT_OFF.get(reason, reason)}."
+    if why := why_cut(status.get("stop_reason")):
+        return f"The answer is cut off: {why}."
     return None
 
 

@@ -35,15 +35,17 @@ def init(store: StoreURL = None, config: Config = None) -> None:
 @app.command(epilog=EXPLAINED)
 def check(store: StoreURL = None, as_json: AsJson = False, config: Config = None) -> None:
     """Look whether the store has all that it needs, and change nothing; exit code 1 if it has not."""
+    from hector.cli.columns import Column
     from hector.cli.tables import print_json, print_table
 
+    columns = Column("what"), Column("result"), Column("detail", text=True)
     opened = _chosen(store, config)
     checks = _run(opened.check, opened)
     if as_json:
         print_json({"checks": [{"name": found.name, "ok": found.ok, "detail": found.detail} for found in checks]})
     else:
         rows = [(found.name, "ok" if found.ok else "FAILED", found.detail) for found in checks]
-        print_table(("what", "result", "detail"), rows)
+        print_table(columns, rows)
     raise typer.Exit(COMPLETED if all(found.ok for found in checks) else FAILED)
 
 
