@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pexpect
 
-from tests.cli.driving import XTERM, ended, hector, shown, spawn
+from tests.cli.driving import COLOUR, XTERM, ended, hector, shown, spawn
 from tests.processes import HectorServer, hector_server
 
 UP = "\x1b[A"
@@ -86,6 +86,17 @@ def test_the_line_can_be_edited_and_the_history_is_there_the_next_time() -> None
     again.expect_exact("Nice to meet you, Alicette.")
     again.sendeof()
     assert ended(again) == 0
+
+
+def test_a_chat_without_colours() -> None:
+    child = chat("my_agent", environment={**XTERM, "NO_COLOR": "1"})
+    child.sendline("count to 40 every 50 ms")
+    child.expect("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]")
+    child.expect_exact("40 out")
+    assert not COLOUR.search(child.before or "")
+    child.expect_exact("you>")
+    child.sendeof()
+    assert ended(child) == 0
 
 
 def test_without_a_place_for_the_history_it_goes_on() -> None:
