@@ -38,6 +38,7 @@ def validate(
     """
     from hector.cli.absent import no_file
     from hector.cli.exits import USAGE
+    from hector.cli.output import others, reserve
     from hector.cli.tables import print_json
     from hector.config.load import source
     from hector.wiring import load
@@ -46,7 +47,9 @@ def validate(
     try:
         if source(file) is None:
             raise ConfigError(no_file())
-        load(file)
+        reserve()
+        with others():
+            load(file)
     except ConfigError as error:
         problems = error.message.split("\n")
     if as_json:
