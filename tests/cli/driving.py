@@ -13,6 +13,8 @@ from tests.processes import ENVIRONMENT
 
 HECTOR = [sys.executable, "-m", "hector"]
 XTERM = {"TERM": "xterm"}
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:[349]\d|10\d)[;m]")
+"""What makes a terminal write, or paint, in a colour."""
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[=>78]|\r")
 
 

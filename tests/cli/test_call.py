@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -13,7 +14,7 @@ import httpx
 import pexpect
 import pytest
 
-from tests.cli.driving import HECTOR, XTERM, ended, hector, shown, spawn
+from tests.cli.driving import COLOUR, HECTOR, XTERM, ended, hector, shown, spawn
 from tests.processes import ENVIRONMENT, HectorServer
 
 
@@ -174,11 +175,23 @@ def test_a_terminal_is_not_steered_by_an_agent() -> None:
     assert "a\x1b]0;owned\x07b\x9b31mc" in hector("call", "e", "hello").stdout, "a pipe gets what the agent said"
 
 
-@pytest.mark.parametrize("environment", [{"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_plain_where_no_drawing_is_wanted(environment: dict[str, str]) -> None:
-    child = spawn("call", "my_agent", "count to 3", "--stream", environment=environment)
+def test_plain_where_nothing_can_be_drawn() -> None:
+    child = spawn("call", "my_agent", "count to 3", "--stream", environment={"TERM": "dumb"})
     child.expect(pexpect.EOF)
     assert child.before == "1 2 3\r\n"
+
+
+def test_no_color_takes_the_colours_away_and_nothing_else() -> None:
+    said = "count to 4 every 200 ms"
+    coloured, plain = (
+        spawn("call", "my_agent", said, "--stream", environment={**XTERM, **more}) for more in ({}, {"NO_COLOR": "1"})
+    )
+    for child in (coloured, plain):
+        child.expect(pexpect.EOF)
+        assert re.search("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] .*1 s", shown(child.before)), "there is a spinner, and the seconds that it took"
+        assert "6 tokens in, 4 out" in shown(child.before)
+    assert COLOUR.search(coloured.before or "")
+    assert not COLOUR.search(plain.before or "")
 
 
 def test_a_terminal_shows_markdown_and_what_it_took() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pexpect
 
-from tests.cli.driving import XTERM, ended, hector, shown, spawn
-from tests.processes import HectorServer
+from tests.cli.driving import COLOUR, XTERM, ended, hector, shown, spawn
+from tests.processes import HectorServer, hector_server
 
 UP = "\x1b[A"
 
@@ -88,6 +88,17 @@ def test_the_line_can_be_edited_and_the_history_is_there_the_next_time() -> None
     assert ended(again) == 0
 
 
+def test_a_chat_without_colours() -> None:
+    child = chat("my_agent", environment={**XTERM, "NO_COLOR": "1"})
+    child.sendline("count to 40 every 50 ms")
+    child.expect("[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]")
+    child.expect_exact("40 out")
+    assert not COLOUR.search(child.before or "")
+    child.expect_exact("you>")
+    child.sendeof()
+    assert ended(child) == 0
+
+
 def test_without_a_place_for_the_history_it_goes_on() -> None:
     Path(".local").write_text("not a folder")
     child = chat("my_agent")
@@ -134,12 +145,39 @@ def test_an_error_is_said_and_the_chat_goes_on(server: HectorServer) -> None:
     session = hector("session", "create", "my_agent", "--server", server.url).stdout.strip()
     child = chat("my_agent", "--server", server.url, "--session", session)
     assert hector("session", "end", session, "--server", server.url).returncode == 0
-    child.sendline("hello")
-    child.expect_exact(f"hector: There is no session '{session}'")
+    for said in ("hello", "/info"):
+        child.sendline(said)
+        child.expect_exact("hector: This session is gone (ended, expired, or the server kept it in memory and was")
+        child.expect_exact("restarted). /clear begins a new one.")
     child.sendline("/clear")
+    child.expect_exact("A new session begins with your next message.")
     child.sendline("count to 3")
     child.expect_exact("1 2 3")
+    assert session not in (child.before or ""), "one does not leave what is gone"
     child.sendeof()
+    child.expect_exact("Go on another time with --session ")
+    assert ended(child) == 0
+
+
+def test_there_is_no_going_on_with_a_session_that_is_gone(server: HectorServer) -> None:
+    session = hector("session", "create", "my_agent", "--server", server.url).stdout.strip()
+    child = chat("my_agent", "--server", server.url, "--session", session)
+    assert hector("session", "end", session, "--server", server.url).returncode == 0
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    assert "Go on another time" not in (child.before or "")
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_one_whose_server_is_away_may_be_gone_on_with() -> None:
+    with hector_server() as server:
+        child = chat("my_agent", "--server", server.url)
+        child.sendline("count to 3")
+        child.expect_exact("1 2 3")
+        child.expect_exact("you>")
+    child.sendeof()
+    child.expect_exact("Go on another time with --session ")
     assert ended(child) == 0
 
 

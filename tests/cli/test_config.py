@@ -53,6 +53,30 @@ def test_validate_says_all_that_is_wrong() -> None:
     assert json.loads(as_json.stdout)["problems"] == [line[8:] for line in done.stderr.splitlines()]
 
 
+def test_a_configuration_that_is_not_read_is_not_valid() -> None:
+    done = hector("config", "validate")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "hector: There is no hector.yaml here; `hector config init` writes one.\n"
+    as_json = hector("config", "validate", "--json")
+    assert (as_json.returncode, json.loads(as_json.stdout)["valid"]) == (2, False)
+    assert json.loads(as_json.stdout)["problems"] == [done.stderr[8:-1]]
+
+
+@pytest.mark.parametrize(
+    "command", [["config", "validate"], ["list"], ["call", "my_agent", "hello"], ["store", "check"]]
+)
+def test_a_file_that_is_called_almost_so_is_not_read_and_that_is_said(command: list[str]) -> None:
+    hector("config", "init", "hector.yml")
+    misnamed = (
+        "hector: There is no hector.yaml here, and hector.yml is not read: the file is to be called hector.yaml.\n"
+    )
+    done = hector(*command)
+    assert (done.returncode, done.stderr) == (2 if "validate" in command else 0, misnamed)
+    assert hector(*command, HECTOR_CONFIG="hector.yml").stderr == "", "unless it is named"
+    Path("hector.yaml").write_bytes(Path("hector.yml").read_bytes())
+    assert hector(*command).stderr == ""
+
+
 def test_validate_imports_python_agents() -> None:
     Path("hector.yaml").write_text("llms: {m: {type: python, target: 'gone:answer'}}\nagents: {a: {llm: m}}\n")
     done = hector("config", "validate")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hector.cli.serve import OPEN_FILES, listen
-from tests.processes import hector_server
+from tests.processes import HectorServer, hector_server
 
 CONFIG = """
 llms: {itself: {type: python, target: "itself:answer"}}
@@ -42,6 +42,30 @@ def test_it_asks_for_open_files_and_spares_the_garbage_collector(few_open_files:
     files, frozen = map(int, task["output"]["content"].split())
     assert files == few_open_files
     assert frozen > 10_000
+
+
+def second_line(server: HectorServer) -> str:
+    assert server.process.stdout is not None
+    return server.process.stdout.readline()
+
+
+def test_it_says_which_configuration_it_read(tmp_path: Path) -> None:
+    with hector_server("llms: {b: {type: builtin}}\nagents: {a: {llm: b}}\n", tmp_path) as server:
+        assert second_line(server) == "Configured by hector.yaml.\n"
+    (tmp_path / "hector.yaml").rename(tmp_path / "other.yaml")
+    with hector_server(folder=tmp_path, HECTOR_CONFIG="other.yaml") as server:
+        assert second_line(server) == "Configured by other.yaml.\n"
+
+
+def test_it_says_that_there_is_none_and_what_answers_then(tmp_path: Path) -> None:
+    none = "There is no hector.yaml here"
+    with hector_server() as server:
+        said = second_line(server)
+        assert said == f"{none}; `hector config init` writes one. The builtin stand-in answers.\n"
+    (tmp_path / "hector.yml").write_text("agents: {}\n")
+    with hector_server(folder=tmp_path, HECTOR_MODEL="amazon.nova-lite-v1:0", AWS_REGION="eu-west-1") as server:
+        said = second_line(server)
+        assert said.startswith(f"{none}, and hector.yml is not read: the file is to be called hector.yaml. The model")
 
 
 async def test_small_pieces_are_sent_at_once_on_connections_that_are_kept() -> None:

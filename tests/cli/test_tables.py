@@ -127,6 +127,25 @@ def test_a_running_task_is_followed_left_and_canceled(server: HectorServer) -> N
     assert hector("task", "follow", task, "--server", server.url).returncode == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["chat", "my_agent", "--session", "gone"],
+        ["call", "my_agent", "hello", "--session", "gone"],
+        ["session", "messages", "gone"],
+        ["session", "export", "gone"],
+        ["task", "list", "gone"],
+    ],
+)
+def test_a_session_that_is_gone_is_told_in_terms_of_commands(server: HectorServer, command: list[str]) -> None:
+    done = hector(*command, "--server", server.url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "hector: There is no session 'gone': it may have ended or expired. `hector session list` shows those that are"
+        " there, `hector session create AGENT` starts one.\n"
+    )
+
+
 @pytest.mark.parametrize("command", [["session", "list"], ["task", "get", "x"]])
 def test_in_process_they_need_a_store_that_lasts(command: list[str]) -> None:
     done = hector(*command)

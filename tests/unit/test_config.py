@@ -20,6 +20,7 @@ from hector.config.settings import (
     PythonLLM,
 )
 from hector.errors import ConfigError
+from hector.web.context import ANONYMOUS
 from hector.wiring import build
 
 FULL = """\
@@ -130,6 +131,24 @@ def test_memory_goes_by_messages_or_by_tokens() -> None:
         "plain": (40, None, False), "some": (40, 8000, False), "more": (40, 32000, False),
         "short": (40, None, True), "long": (40, 16000, True),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ("ttl: 60d\n  max_age: 1h", "longer than max_age, which is 3600 s: lower this, or raise that"),
+        ("ttl: 60d", "longer than max_age, which is 2592000 s if it is left out: lower this, or raise that"),
+    ],
+)
+def test_a_session_cannot_live_longer_than_its_age(sessions: str, said: str) -> None:
+    agents = "llms: {b: {type: builtin}}\nagents: {a: {llm: b}}\n"
+    assert problem(f"{agents}sessions:\n  {sessions}\n") == f"hector.yaml:4: sessions.ttl: {said}"
+
+
+async def test_the_ttl_that_a_file_leaves_out_is_within_the_age_that_it_names() -> None:
+    Path("hector.yaml").write_text("llms: {b: {type: builtin}}\nagents: {a: {llm: b}}\nsessions: {max_age: 1h}\n")
+    session = await build(load()).turns.create_session(ANONYMOUS, "a")
+    assert (session.ttl, session.expires_at - session.created_at) == (3_600_000, 3_600_000)
 
 
 def test_streaming_can_be_set_for_all_agents_at_once() -> None:

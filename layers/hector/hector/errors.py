@@ -70,13 +70,17 @@ class IdempotencyKeyReused(InvalidRequest):
         )
 
 
+NEW_SESSION = "POST /sessions starts one."
+"""What to do where a session is not found, in terms of the HTTP API."""
+
+
 class NotFound(HectorError):
     code = "not_found"
     status = 404
 
     @classmethod
     def session(cls, session_id: str) -> NotFound:
-        return cls(f"There is no session {session_id!r}: it may have ended or expired. POST /sessions starts one.")
+        return cls(f"There is no session {session_id!r}: it may have ended or expired. {NEW_SESSION}")
 
     @classmethod
     def task(cls, task_id: str) -> NotFound:

@@ -96,7 +96,7 @@ def build(
     live = LiveLogs()
     queue = queue or _queue(settings)
     recovery = Recovery(store, live, clock, queue)
-    limits = SessionLimits(settings.sessions.ttl, settings.sessions.max_age)
+    limits = SessionLimits(settings.sessions.usual_ttl, settings.sessions.max_age)
     turns = Turns(store, live, recovery, agents, limits, clock, queue)
     follow = Follow(store, live, recovery)
     return Services(settings, store, agents, turns, follow, recovery, clock, queue, heartbeat)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def list_agents(as_json: Json = False, config: Config = None, server: Server = None) -> None:
     """List the agents. In a pipe: id, name, streaming or not, description."""
+    from hector.cli.columns import Column
     from hector.cli.tables import print_json, print_table
+
+    columns = Column("agent"), Column("name", 2), Column("streams", 3), Column("description", 1, text=True)
 
     async def work(client: Client) -> None:
         listing = await client.page("agents")
@@ -21,7 +24,7 @@ def list_agents(as_json: Json = False, config: Config = None, server: Server = N
         rows = [
             (agent["agentId"], agent["name"], _streaming(agent), agent["description"]) for agent in listing["items"]
         ]
-        return print_table(("agent", "name", "streams", "description"), rows)
+        return print_table(columns, rows)
 
     run(config, server, work)
 

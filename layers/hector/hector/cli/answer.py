@@ -17,6 +17,8 @@ from hector.cli.screens import Screen, complain
 from hector.cli.stream import Reconnecting, TaskStream
 from hector.errors import HectorError
 
+_CUT_OFF = {"max_tokens": "the model reached max_tokens", "context_window": "the model's context is full"}
+
 
 async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: bool = True) -> str:
     """The task's final state.
@@ -52,13 +54,30 @@ async def show(client: Client, stream: TaskStream, screen: Screen, *, owned: boo
     if reset is not None:
         _explain(reset, shown)
     if not status:  # everything had been read before
-        status = (await client.get("tasks", stream.task_id or ""))["status"]
-    if error := status.get("error"):
-        complain(error["message"])
+        task = await client.get("tasks", stream.task_id or "")
+        status = {**task["status"], "stop_reason": task.get("stopReason")}
+    if why := _not_whole(status):
+        complain(why)
     with suppress(HectorError):  # the session may have been erased already
         screen.usage(await client.get("tasks", stream.task_id or ""), time.monotonic() - began)
     state: str = status["state"]
     return state
+
+
+def why_cut(stop_reason: str | None) -> str | None:
+    """Why a completed answer is not whole; None if it is."""
+    return _CUT_OFF.get(stop_reason, stop_reason) if stop_reason else None
+
+
+def _not_whole(status: dict[str, Any]) -> str | None:
+    """What is said of an answer that has ended, but not as it should."""
+    if error := status.get("error"):
+        return str(error["message"])
+    if status["state"] == "canceled":
+        return "The answer was canceled before its end."
+    if why := why_cut(status.get("stop_reason")):
+        return f"The answer is cut off: {why}."
+    return None
 
 
 async def _cancel(stream: TaskStream) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hector.cli.answer import show
 from hector.cli.client import Client
-from hector.cli.exits import COMPLETED, FAILED
+from hector.cli.exits import COMPLETED, FAILED, SessionGone
 from hector.cli.screens import complain, screen
 from hector.cli.sessions import new_session, session_with
 from hector.cli.stream import TaskStream
@@ -25,6 +25,11 @@ COMMANDS = {
     "/quit": "end the chat; so does Ctrl-D",
 }
 _COMMAND = re.compile(r"/[a-z]+")
+GONE = (
+    "This session is gone (ended, expired, or the server kept it in memory and was restarted). /clear begins a new one."
+)
+LOOK_SECONDS = 2.0
+"""For so long the server is waited for where only a courtesy depends on its answer."""
 
 
 class Reader(Protocol):
@@ -76,10 +81,23 @@ class Chat:
             case "/info":
                 print_pairs(await self._info())
             case "/clear":
-                left, self.session_id = self.session_id, None
+                left = None if await self.is_gone() else self.session_id
+                self.session_id = None
                 print("A new session begins with your next message." + (f" You leave {left}." if left else ""))
             case _:
                 print(f"There is no command {name}; /help lists them.")
+
+    async def is_gone(self) -> bool:
+        """Whether there is a session that was begun and is no more, as far as that can be learned at once."""
+        if self.session_id is None:
+            return False
+        try:
+            await asyncio.wait_for(self._client.get("sessions", self.session_id), LOOK_SECONDS)
+        except SessionGone:
+            return True
+        except (HectorError, TimeoutError):
+            pass
+        return False
 
     async def _info(self) -> dict[str, object]:
         about: dict[str, object] = {
@@ -126,9 +144,11 @@ def converse(runner: asyncio.Runner, chat: Chat) -> int:
                 runner.run(_respond(chat, text))
         except KeyboardInterrupt:
             print("(canceled)")
+        except SessionGone:
+            complain(GONE)
         except HectorError as error:
             complain(error.message)
-    if chat.session_id is not None and chat.lasting:
+    if chat.session_id is not None and chat.lasting and not runner.run(chat.is_gone()):
         print(f"Go on another time with --session {chat.session_id}")
     return COMPLETED
 

@@ -13,15 +13,17 @@ import httpx
 from httpx_sse import EventSource, aconnect_sse
 
 from hector.cli.documents import Document, document, stranger
-from hector.cli.exits import Conflict, Refused, Unreachable
+from hector.cli.exits import Conflict, Refused, SessionGone, Unreachable
 from hector.cli.reading import pieces
-from hector.errors import NotFound
+from hector.errors import NEW_SESSION, NotFound
 
 LARGEST_PAGE = 100
 AGAIN_SECONDS = (0.2, 1.0, 3.0)
 """After so long a request is repeated whose answer was lost on its way."""
 _GATEWAY = (502, 503, 504)
 """What a proxy answers while its server restarts."""
+_HERE = "`hector session list` shows those that are there, `hector session create AGENT` starts one."
+"""What to do where a session is not found, in terms of the command line."""
 
 
 class Client:
@@ -162,6 +164,8 @@ def _refusal(response: httpx.Response) -> NotFound | Refused:
     detail = _detail(response)
     if response.status_code == 401:
         detail += " This command sends the bearer token that the environment variable HECTOR_TOKEN holds."
+    if response.status_code == 404 and detail.endswith(NEW_SESSION):
+        return SessionGone(detail.removesuffix(NEW_SESSION) + _HERE)
     kinds: dict[int, type[NotFound | Refused]] = {404: NotFound, 409: Conflict}
     return kinds.get(response.status_code, Refused)(detail)
 

@@ -32,17 +32,24 @@ def validate(
     file: Annotated[str | None, typer.Argument(metavar="FILE", help="As --config elsewhere if absent.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help='One JSON document: {"valid": …, "problems": […]}.')] = False,
 ) -> None:
-    """Say all that is wrong with a configuration, a line each; exit code 2 if anything is.
+    """Say all that is wrong with a configuration, a line each; exit code 2 if anything is, or if there is none.
 
     What `hector serve` does before it listens is done: environment variables are filled in, Python agents imported.
     """
+    from hector.cli.absent import no_file
     from hector.cli.exits import USAGE
+    from hector.cli.output import others, reserve
     from hector.cli.tables import print_json
+    from hector.config.load import source
     from hector.wiring import load
 
     problems: list[str] = []
     try:
-        load(file)
+        if source(file) is None:
+            raise ConfigError(no_file())
+        reserve()
+        with others():
+            load(file)
     except ConfigError as error:
         problems = error.message.split("\n")
     if as_json:

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -65,11 +66,16 @@ async def connect(place: Place, *, lasting: str | None = None) -> AsyncIterator[
         async with httpx.AsyncClient(base_url=address, timeout=_TIMEOUT, headers=place.headers()) as http:
             yield Client(http, f"The server at {address}", lasting=True)
         return
+    from hector.cli.absent import warn_of_misnamed
     from hector.cli.inprocess import InProcess
+    from hector.cli.output import others, reserve
     from hector.web.api import api_app
     from hector.wiring import load
 
-    services = load(place.config)
+    warn_of_misnamed(place.config)
+    reserve()
+    with others():
+        services = load(place.config)
     in_memory = services.settings.session_store.backend == "memory"
     try:
         if in_memory and lasting is not None:
@@ -78,7 +84,13 @@ async def connect(place: Place, *, lasting: str | None = None) -> AsyncIterator[
                 f" server with --server or {SERVER_VARIABLE}, or a shared session_store in hector.yaml."
             )
         logging.getLogger("hector.web").addHandler(logging.NullHandler())  # the command itself says what went wrong
-        transport = InProcess(api_app(services))
+        api = api_app(services)
+
+        async def app(*call: Any) -> None:
+            with others():
+                await api(*call)
+
+        transport = InProcess(app)
         async with httpx.AsyncClient(base_url="http://in-process", timeout=None, transport=transport) as http:
             yield Client(http, "This process", lasting=not in_memory)
     finally:

@@ -23,14 +23,17 @@ def messages(
     session: SessionId, limit: Limit = 100, as_json: Json = False, config: Config = None, server: Server = None
 ) -> None:
     """Read a session as a conversation, oldest first. In a pipe: role, time, text."""
+    from hector.cli.columns import Column
     from hector.cli.tables import print_listing
+
+    columns = Column("who"), Column("when", 1, time=True), Column("said", text=True)
 
     def row(message: dict[str, Any]) -> tuple[object, ...]:
         return (message["role"], message["createdAt"], "\n\n".join(part.get("text", "") for part in message["parts"]))
 
     async def work(client: Client) -> None:
         listing = await client.listing("sessions", session, "messages", limit=limit)
-        print_listing(listing, ("who", "when", "said"), row, as_json)
+        print_listing(listing, columns, row, as_json)
 
     run(config, server, work, lasting=LASTING)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hector.errors import ConfigError, HectorError
+from hector.errors import ConfigError, HectorError, NotFound
 
 COMPLETED = 0
 FAILED = 1
@@ -26,6 +26,10 @@ class Conflict(Refused):
     """The server is as it should be, and what is asked for does not go now: a session is busy, a task has ended."""
 
     code = "conflict"
+
+
+class SessionGone(NotFound):
+    """The server has no such session, or no longer."""
 
 
 class Unreachable(HectorError):

@@ -8,6 +8,7 @@ on. When the answer ends, that block is printed in full: nothing is lost on a sm
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from contextlib import suppress
 from types import TracebackType
@@ -37,8 +38,14 @@ class LiveScreen:
         self._printed = False
         self._began = 0.0
         self._note = ""
+        together = sys.stderr is not None and sys.stderr.isatty()  # else what is drawn would end in somebody's file
         self._live = Live(
-            get_renderable=self._drawn, console=self._console, auto_refresh=False, transient=True, redirect_stderr=True
+            get_renderable=self._drawn,
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=together,
+            redirect_stderr=together,
         )
         self._drawing: asyncio.Task[None] | None = None
 

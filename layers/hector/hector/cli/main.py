@@ -64,9 +64,10 @@ def serve(
 ) -> None:
     """Serve every agent over HTTP, with the API's documentation at /docs."""
     from hector.cli.serve import serve_http
+    from hector.config.load import source
     from hector.wiring import load
 
-    serve_http(load(config), host, port)
+    serve_http(load(config), host, port, source(config))
 
 
 @app.command(epilog=EXPLAINED)

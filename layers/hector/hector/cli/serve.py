@@ -9,6 +9,7 @@ import socket
 
 import uvicorn
 
+from hector.cli.absent import no_file, who_answers
 from hector.errors import ConfigError
 from hector.services import Services
 from hector.web.server import whole_app
@@ -19,12 +20,16 @@ OPEN_FILES = 20_000
 """What is asked of the system: an open stream is a file, and a second one where its model is called over HTTP."""
 
 
-def serve_http(services: Services, host: str, port: int) -> None:
-    """Serve until a signal says stop. Raises ConfigError if the address cannot be had."""
+def serve_http(services: Services, host: str, port: int, source: str | None) -> None:
+    """Serve until a signal says stop. Raises ConfigError if the address cannot be had.
+
+    `source`: the configuration that the services were read from, as `hector.config.load.source` names it.
+    """
     listening = listen(host, port)
     address = f"http://{host}:{listening.getsockname()[1]}"
     agents, backend = ", ".join(services.agents), services.settings.session_store.backend
-    print(f"Serving {agents} at {address} (docs at /docs, sessions in the {backend} store)", flush=True)
+    told = f"Configured by {source}." if source else f"{no_file()} {who_answers()}"
+    print(f"Serving {agents} at {address} (docs at /docs, sessions in the {backend} store)", told, sep="\n", flush=True)
     allow_open_files()
     config = uvicorn.Config(whole_app(services), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     server = _Server(config, services)

@@ -51,14 +51,24 @@ def list_sessions(
     server: Server = None,
 ) -> None:
     """List sessions, newest activity first. In a pipe: id, agent, status, turns, last activity, expiry."""
+    from hector.cli.columns import Column
     from hector.cli.tables import print_listing
+
+    columns = (
+        Column("session"),
+        Column("agent", 2),
+        Column("status", 4),
+        Column("turns", 3),
+        Column("last activity", 1, time=True),
+        Column("expires", 5, time=True),
+    )
 
     def row(session: dict[str, Any]) -> tuple[object, ...]:
         return tuple(session[key] for key in ("sessionId", "agentId", "status", "turns", "lastActivityAt", "expiresAt"))
 
     async def work(client: Client) -> None:
         listing = await client.listing("sessions", limit=limit, agentId=agent)
-        print_listing(listing, ("session", "agent", "status", "turns", "last activity", "expires"), row, as_json)
+        print_listing(listing, columns, row, as_json)
 
     run(config, server, work, lasting=LASTING)
 

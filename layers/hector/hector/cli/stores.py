@@ -36,15 +36,17 @@ def init(store: StoreURL = None, config: Config = None) -> None:
 @app.command(epilog=EXPLAINED)
 def check(store: StoreURL = None, as_json: AsJson = False, config: Config = None) -> None:
     """Look whether the store has all that it needs, and change nothing; exit code 1 if it has not."""
+    from hector.cli.columns import Column
     from hector.cli.tables import print_json, print_table
 
+    columns = Column("what"), Column("result"), Column("detail", text=True)
     opened = _chosen(store, config)
     checks = _run(opened.check, opened)
     if as_json:
         print_json({"checks": [{"name": found.name, "ok": found.ok, "detail": found.detail} for found in checks]})
     else:
         rows = [(found.name, "ok" if found.ok else "FAILED", found.detail) for found in checks]
-        print_table(("what", "result", "detail"), rows)
+        print_table(columns, rows)
     raise typer.Exit(COMPLETED if all(found.ok for found in checks) else FAILED)
 
 
@@ -84,12 +86,16 @@ def copy(
 
 
 def _chosen(url: str | None, config: str | None) -> Store:
+    from hector.cli.absent import warn_of_misnamed
     from hector.config import load, store_at
     from hector.wiring import configured_store
 
     if url is not None and config is not None:
         raise ConfigError("STORE and --config exclude each other: name one of them.")
-    return configured_store(load(config)) if url is None else _opened(store_at(url, "STORE"), "STORE")
+    if url is not None:
+        return _opened(store_at(url, "STORE"), "STORE")
+    warn_of_misnamed(config)
+    return configured_store(load(config))
 
 
 def _outliving(url: str, name: str) -> Store:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hector.cli.terminal import printable, rich_output
+
+if TYPE_CHECKING:
+    from hector.cli.columns import Column
+
+
+_EDGES = 2
+"""The blanks on both sides of a table."""
 
 
 def print_json(document: Any) -> None:
@@ -16,8 +23,8 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, ensure_ascii=not unicode, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Without a heading in a pipe; a cell is one line, and has no tabs."""
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
+    """In a pipe without a heading, and with every column; a cell is one line, and has no tabs."""
     cells = [[" ".join(printable(str(cell)).split()) for cell in row] for row in rows]
     if not rich_output():
         for row in cells:
@@ -27,16 +34,24 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
-    for column in table.columns:
-        column.overflow = "fold"
+    from hector.cli.columns import GAP, fitted, short_time
+
     for row in cells:
-        table.add_row(*(_literal(cell) for cell in row))
-    Console(highlight=False).print(table)
+        row[:] = (short_time(cell) if column.time else cell for column, cell in zip(columns, row, strict=True))
+    console = Console(highlight=False)
+    widths = fitted(columns, cells, console.width - _EDGES)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False, padding=(0, GAP - 1, 0, 0))
+    for place, width in widths.items():
+        cut = columns[place].one_line
+        table.add_column(columns[place].name, width=width, no_wrap=cut, overflow="ellipsis" if cut else "fold")
+    for row in cells:
+        table.add_row(*(_literal(row[place]) for place in widths))
+    console.width = max(console.width, widths[0] + _EDGES)  # the terminal itself breaks what is wider than it
+    console.print(table)
 
 
 def print_listing(
-    listing: dict[str, Any], columns: Sequence[str], row: Callable[[Any], Sequence[object]], as_json: bool
+    listing: dict[str, Any], columns: Sequence[Column], row: Callable[[Any], Sequence[object]], as_json: bool
 ) -> None:
     """A page of the API; standard error says so if there is more."""
     if as_json:

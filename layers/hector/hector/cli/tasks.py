@@ -19,6 +19,7 @@ LASTING = "hector task"
 @app.command()
 def get(task: TaskId, as_json: Json = False, config: Config = None, server: Server = None) -> None:
     """Show a task with its answer."""
+    from hector.cli.answer import why_cut
     from hector.cli.tables import print_answer, print_json, print_pairs
 
     async def work(client: Client) -> None:
@@ -32,6 +33,7 @@ def get(task: TaskId, as_json: Json = False, config: Config = None, server: Serv
                 "agent": found["agentId"],
                 "state": found["status"]["state"],
                 "error": found["status"].get("error", {}).get("message"),
+                "cut off": why_cut(found.get("stopReason")),
                 "created": found["createdAt"],
                 "tokens": _tokens(found),
                 "prompt": found["input"]["content"],
@@ -50,7 +52,16 @@ def list_tasks(
     session: SessionId, limit: Limit = 50, as_json: Json = False, config: Config = None, server: Server = None
 ) -> None:
     """List a session's tasks, newest first. In a pipe: id, state, creation, tokens in/out, prompt."""
+    from hector.cli.columns import Column
     from hector.cli.tables import print_listing
+
+    columns = (
+        Column("task"),
+        Column("state", 1),
+        Column("created", 3, time=True),
+        Column("tokens", 4),
+        Column("prompt", 2, text=True, one_line=True),
+    )
 
     def row(task: dict[str, Any]) -> tuple[object, ...]:
         state, prompt = task["status"]["state"], task["input"]["content"]
@@ -58,7 +69,7 @@ def list_tasks(
 
     async def work(client: Client) -> None:
         listing = await client.listing("tasks", limit=limit, sessionId=session)
-        print_listing(listing, ("task", "state", "created", "tokens", "prompt"), row, as_json)
+        print_listing(listing, columns, row, as_json)
 
     run(config, server, work, lasting=LASTING)
 

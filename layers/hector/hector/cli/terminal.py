@@ -11,8 +11,8 @@ _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(co
 
 
 def rich_output() -> bool:
-    """Whether to draw and colour: on a terminal, unless NO_COLOR (no-color.org) is set or TERM is dumb."""
-    return sys.stdout.isatty() and not (os.environ.get("NO_COLOR") or dumb())
+    """Whether to draw: on a terminal, unless TERM is dumb. NO_COLOR (no-color.org), about colours alone, is Rich's."""
+    return sys.stdout.isatty() and not dumb()
 
 
 def dumb() -> bool:

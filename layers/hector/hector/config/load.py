@@ -19,6 +19,11 @@ _SECRET = re.compile(r"(?:^|_)(?:key|token|secret|password)$", re.IGNORECASE)
 """Keys whose values are told to nobody."""
 
 
+def source(file: str | None = None) -> str | None:
+    """What `load` reads, as it is named; None if that are the embedded defaults."""
+    return file or os.environ.get("HECTOR_CONFIG") or (DEFAULT_FILE if File(DEFAULT_FILE).exists() else None)
+
+
 def load(file: str | None = None) -> Settings:
     """The settings of `file`, else of $HECTOR_CONFIG, else of ./hector.yaml, else the embedded defaults.
 
@@ -27,13 +32,13 @@ def load(file: str | None = None) -> Settings:
     `session_store`, and $HECTOR_QUEUE that of `work_queue`. Raises ConfigError: a line for each problem, which names
     file, line and key.
     """
-    named = file or os.environ.get("HECTOR_CONFIG")
-    path = File(named or DEFAULT_FILE)
+    named = source(file)
     if named and named.startswith(REMOTE):
         from hector.config.remote import read_remote
 
         settings = _parse(read_remote(named), named, folder="")
-    elif named or path.exists():
+    elif named:
+        path = File(named)
         settings = _parse(_read(path), str(path), folder=str(path.resolve().parent))
     else:
         settings = Settings.model_validate(_defaults())
@@ -87,11 +92,14 @@ def _parse(text: str, name: str, folder: str) -> Settings:
         raise ConfigError("\n".join(problems)) from None
     if problems:
         raise ConfigError("\n".join(problems))
-    if misfits := [
+    misfits = [
         document.error(("agents", id_, "memory", misfit[0]), misfit[1])
         for id_, agent in settings.agents.items()
         if (misfit := agent.memory.misfit)
-    ]:
+    ]
+    if misfit := settings.sessions.misfit:
+        misfits.append(document.error(("sessions", misfit[0]), misfit[1]))
+    if misfits:
         raise ConfigError("\n".join(misfits))
     return settings.found_in(folder, document.error)
 

@@ -264,10 +264,26 @@ StoreSettings = Annotated[
 
 
 class Sessions(Model):
-    """`ttl`: a session ends this long after its last activity; `max_age`: and this long after its start, at most."""
+    """`ttl`: a session ends this long after its last activity; `max_age`: and this long after its start, at most.
+
+    The `ttl` of a file that has none is never the longer one.
+    """
 
     ttl: PositiveDuration = 86_400_000
     max_age: PositiveDuration = 2_592_000_000
+
+    @property
+    def misfit(self) -> tuple[str, str] | None:
+        """As `Memory.misfit`."""
+        if "ttl" not in self.model_fields_set or self.ttl <= self.max_age:
+            return None
+        unsaid = "" if "max_age" in self.model_fields_set else " if it is left out"
+        return "ttl", f"longer than max_age, which is {self.max_age / 1000:.12g} s{unsaid}: lower this, or raise that"
+
+    @property
+    def usual_ttl(self) -> int:
+        """Of a session that is not created with one of its own."""
+        return min(self.ttl, self.max_age)
 
 
 class Settings(Model):
