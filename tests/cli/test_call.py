@@ -212,7 +212,7 @@ def wait_for(condition: object, seconds: float = 5.0) -> None:
 def test_waits_for_its_turn_in_a_busy_session_if_it_is_told_to(server: HectorServer) -> None:
     at = ["--server", server.url]
     session = hector("session", "create", "my_agent", *at).stdout.strip()
-    running = spawn("call", "my_agent", "count to 20 every 100 ms", "--stream", "--session", session, *at)
+    running = spawn("call", "my_agent", "count to 60 every 100 ms", "--stream", "--session", session, *at)
     running.expect_exact("1 2")
     refused = hector("call", "my_agent", "hello", "--session", session, *at)
     assert refused.returncode == 1
