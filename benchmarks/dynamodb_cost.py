@@ -12,6 +12,7 @@ from tests.contract.dynamodb.units import Write, recorded
 
 from benchmarks.report import Row
 from hector.config import store_at
+from hector.log_writer import FLUSH_CHARACTERS
 from hector.model import (
     Event,
     EventKind,
@@ -25,7 +26,6 @@ from hector.model import (
     new_session_id,
     new_task_id,
 )
-from hector.producer import FLUSH_CHARACTERS
 from hector.stores.base import StagedTurn
 from hector.testing.bench import DONE, LEASE, MAX_AGE, TTL, Bench, nonce, said
 from hector.testing.clock import ManualClock

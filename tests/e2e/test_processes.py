@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from hector.producer import LEASE
+from hector.log_writer import LEASE
 from hector.stores.dynamodb import DynamoDBStore
 from tests.processes import HectorServer, hector_server
 from tests.support import Frame, frames

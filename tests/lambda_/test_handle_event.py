@@ -14,9 +14,9 @@ import pytest
 
 from hector.agents.base import Turn
 from hector.events.handle import UnsupportedEvent, event_handler
+from hector.log_writer import LEASE
 from hector.margins import LAST_SECONDS, MARGIN_SECONDS
 from hector.model import TaskState
-from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.memory import MemoryStore
 from hector.turns import Asked

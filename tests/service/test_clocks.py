@@ -9,8 +9,8 @@ import pytest
 
 from hector.agents.base import Turn
 from hector.errors import SessionBusy
+from hector.log_writer import LEASE
 from hector.model import TaskState, TurnPolicy
-from hector.producer import LEASE
 from hector.stores.memory import MemoryStore
 from hector.sweep import Swept
 from hector.turns import Asked

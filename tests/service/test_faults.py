@@ -12,8 +12,9 @@ import pytest
 
 from hector.agents.base import Progress, Turn
 from hector.errors import HectorError, StoreUnavailable
+from hector.log_writer import EVENT_BYTES, FLUSH_CHARACTERS, LEASE
 from hector.model import Event, EventKind, Millis, TaskState, new_task_id
-from hector.producer import EVENT_BYTES, FLUSH_CHARACTERS, LEASE, MAX_NOTE_CHARACTERS, MAX_OUTPUT_BYTES
+from hector.producer import MAX_NOTE_CHARACTERS, MAX_OUTPUT_BYTES
 from hector.services import Services
 from hector.stores.base import Idempotency, Lease, Store
 from hector.stores.memory import MemoryStore

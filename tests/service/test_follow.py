@@ -13,8 +13,8 @@ from hector.dialects.native import event_frame
 from hector.errors import NotFound, StoreUnavailable
 from hector.follow import Follow
 from hector.live import LiveLogs
+from hector.log_writer import LEASE
 from hector.model import Event, EventKind, TaskState
-from hector.producer import LEASE
 from hector.recovery import Recovery
 from hector.services import Services
 from hector.stores.base import Lease, Store

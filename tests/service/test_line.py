@@ -12,9 +12,9 @@ import pytest
 from hector.agents.base import Turn
 from hector.errors import LineFull, SessionBusy
 from hector.line import ENOUGH_SECONDS, GRACE_SECONDS
+from hector.log_writer import LEASE
 from hector.model import Role, Task, TaskState, TurnPolicy
 from hector.patience import WAIT_TIMEOUT
-from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Idempotency, Store
 from hector.stores.memory import MemoryStore

@@ -12,8 +12,8 @@ import pytest
 from hector.agents.base import Turn
 from hector.errors import LineFull, QueueUnavailable, StoreUnavailable
 from hector.line import GRACE_SECONDS
+from hector.log_writer import LEASE
 from hector.model import EventKind, Task, TaskState, TurnPolicy
-from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Idempotency, Store
 from hector.stores.memory import MemoryStore

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hector.errors import StoreUnavailable
+from hector.log_writer import LEASE
 from hector.model import Task, TaskState
-from hector.producer import LEASE
 from hector.stores.memory import MemoryStore
 from hector.sweep import ORPHANED_AFTER
 from hector.turns import SEND_AGAIN_SECONDS, Asked

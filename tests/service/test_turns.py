@@ -366,7 +366,7 @@ async def test_a_task_that_was_closed_by_somebody_else_leaves_the_session_free(s
     services = services_with(store)
     session_id = await new_session(services)
     task = await services.turns.start(ALICE, session_id, said("count to 5 every 50 ms"))
-    lease = next(iter(services.turns._running._producers.values()))._lease
+    lease = next(iter(services.turns._running._producers.values()))._writer.lease
     await store.commit(lease, Outcome(TaskState.CANCELED, 0), nonce="somebody else")
     await services.turns.drain()
     assert (await ask(services, session_id, "go on")).state is TaskState.COMPLETED

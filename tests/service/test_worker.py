@@ -12,9 +12,9 @@ import pytest
 from hector.agents.base import Turn
 from hector.errors import NotFound, QueueUnavailable, StoreUnavailable
 from hector.line import ENOUGH_SECONDS
+from hector.log_writer import LEASE
 from hector.model import EventKind, Task, TaskState, TurnPolicy
 from hector.patience import WAIT_TIMEOUT
-from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.base import Store
 from hector.stores.log import seconds_taken

@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "layers" / "hector" / "hector"
 ROOMS = [
     "model", "errors", "concurrency", "margins", "telemetry", "config", "aws", "stores", "queues", "agents", "history",
-    "live", "endings", "producer", "recovery", "claims", "running", "patience", "line", "turns", "sweep", "worker",
-    "follow", "turn_order", "transcript", "copies", "store_copy", "services", "dialects", "web", "wiring", "events",
-    "emulator", "cli", "testing",
+    "live", "log_writer", "endings", "producer", "recovery", "claims", "running", "patience", "line", "turns", "sweep",
+    "worker", "follow", "turn_order", "transcript", "copies", "store_copy", "services", "dialects", "web", "wiring",
+    "events", "emulator", "cli", "testing",
 ]  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

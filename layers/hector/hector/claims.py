@@ -9,8 +9,8 @@ from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from hector.errors import HectorError, LostTurn, NotFound, SessionBusy
+from hector.log_writer import LEASE
 from hector.model import Session, Task
-from hector.producer import LEASE
 from hector.recovery import Recovery
 from hector.stores.base import Idempotency, Lease, Store
 

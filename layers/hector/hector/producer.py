@@ -17,12 +17,11 @@ from hector.concurrency import abort, clean_up
 from hector.endings import Stop, ending
 from hector.errors import AgentError, HectorError, LeaseLost, NotFound, QueueUnavailable, StoreUnavailable, TaskClosed
 from hector.live import LiveLog
+from hector.log_writer import EVENT_BYTES, LEASE, LogWriter
 from hector.margins import ABORT_SECONDS, CLEAN_UP_SECONDS, ENDING_SECONDS
 from hector.model import (
-    Event,
     EventKind,
     Message,
-    Millis,
     Role,
     StopReason,
     Task,
@@ -40,16 +39,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-LEASE: Millis = 15_000
 RENEW_SECONDS = 5.0
 CANCEL_POLL_SECONDS = 0.5
-FIRST_FLUSH_SECONDS = 0.1
-LONGEST_FLUSH_SECONDS = 1.0
-FLUSH_CHARACTERS = 16_384
 MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_NOTE_CHARACTERS = 2_000
-EVENT_BYTES = 64
-"""What an event takes beside its text: notes may be empty, and come without end."""
 HAND_OVER_DELAY = 1.0
 """Seconds until a worker is told of a turn that goes on elsewhere: by then it has been given back."""
 _COURTESY = 16
@@ -72,10 +65,9 @@ class Limits(NamedTuple):
 
 
 class Producer:
-    """The producer never talks to a client: it appends to the live log, and flushes to the store in batches.
+    """The producer never talks to a client: it writes the log.
 
-    Flushing goes by time (first after 100 ms, then ever less often, up to 1 s) and by size. While the agent is silent,
-    the cancel mark is looked at every 500 ms and the lease renewed every 5 s.
+    While the agent is silent, the cancel mark is looked at every 500 ms and the lease renewed every 5 s.
 
     What the log holds already, another process has said and stored. With a `queue`, a turn that is cut by this
     process's end is handed over to another one; else it fails.
@@ -88,14 +80,9 @@ class Producer:
         self._now = clock
         self._queue = queue
         self._store = store
-        self._lease = lease
         self._limits = limits
         self._begins = not log.events
         self._taken = seconds_taken(log.events)
-        self._flushed = len(log.events)
-        self._pending_characters = 0
-        self._flush_at = 0.0
-        self._interval = FIRST_FLUSH_SECONDS
         self._texts = [event.text for event in log.events if event.kind is EventKind.MESSAGE]
         self._told = sum(map(len, self._texts))
         self._told_before = self._told
@@ -105,6 +92,7 @@ class Producer:
         self._stopping: Stop | None = None
         self._over = False
         self._wake = asyncio.Event()
+        self._writer = LogWriter(store, log, lease, self._wake)
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
         left = limits.seconds_left
@@ -125,7 +113,7 @@ class Producer:
         stop: Stop | None = Stop.CANCELED
         error: BaseException | None = None
         try:
-            if not self._lease.cancel_requested:
+            if not self._writer.lease.cancel_requested:
                 answering = asyncio.create_task(self._answer(agent, turn), name=f"answer {turn.task_id}")
                 answering.add_done_callback(lambda _: self._wake.set())
                 stop = await self._keep(answering)
@@ -179,30 +167,17 @@ class Producer:
             self._texts.append(text)
             self._clock.token()
             if self._limits.streams:
-                self._append(EventKind.MESSAGE, text)
+                self._writer.append(EventKind.MESSAGE, text)
 
     def _note(self, note: str, fraction: float | None) -> None:
         note = clean_text(note)[:MAX_NOTE_CHARACTERS]
         self._measure(note, EVENT_BYTES)
-        self._append(EventKind.STATUS, note, TaskState.WORKING, fraction)
+        self._writer.append(EventKind.STATUS, note, TaskState.WORKING, fraction)
 
     def _measure(self, text: str, extra: int = 0) -> None:
         self._output_bytes += len(text.encode()) + extra
         if self._output_bytes > MAX_OUTPUT_BYTES:
             raise AgentError("answer_too_long", f"The answer was cut off: it grew beyond {MAX_OUTPUT_BYTES:,} bytes.")
-
-    def _append(
-        self, kind: EventKind, text: str, state: TaskState | None = None, fraction: float | None = None
-    ) -> None:
-        log = self.log
-        if len(log.events) == self._flushed:
-            self._flush_at = self._loop.time() + self._interval
-            self._wake.set()
-        log.append(Event(len(log.events) + 1, kind, text, state, fraction))
-        self._pending_characters += len(text)
-        if self._pending_characters >= FLUSH_CHARACTERS:
-            self._flush_at = 0.0
-            self._wake.set()
 
     async def _keep(self, answering: asyncio.Task[None]) -> Stop | None:
         """Flush, renew and look for the cancel mark until the answer is complete or has to be stopped."""
@@ -219,29 +194,28 @@ class Producer:
                 return self._stopping
             if now >= min(ends_at, leaves_at):
                 return Stop.TIMEOUT if ends_at <= leaves_at else Stop.DEADLINE
-            pending = len(self.log.events) > self._flushed
             try:
-                if (pending and now >= self._flush_at) or now >= renew_at:
-                    await self._flush()
+                if (self._writer.pending and now >= self._writer.due) or now >= renew_at:
+                    await self._writer.flush()
                     renew_at, lost_at = loop.time() + RENEW_SECONDS, now + LEASE / 1000
                     poll_at = loop.time() + CANCEL_POLL_SECONDS
                 elif now >= poll_at:
                     poll_at = now + CANCEL_POLL_SECONDS
-                    self._lease = await self._store.check_lease(self._lease)
-                    if self._is_off(self._lease):
+                    await self._writer.look()
+                    if self._is_off(self._writer.lease):
                         renew_at = now
             except LeaseLost:
                 return Stop.LOST
             except StoreUnavailable as error:
                 if now >= lost_at:
-                    logger.error("gave up the lease on task %s: %s", self._lease.task_id, error)
+                    logger.error("gave up the lease on task %s: %s", self._writer.lease.task_id, error)
                     return Stop.LOST
-                self._flush_at = renew_at = loop.time() + CANCEL_POLL_SECONDS
-            if self._lease.cancel_requested:
+                self._writer.due = renew_at = loop.time() + CANCEL_POLL_SECONDS
+            if self._writer.lease.cancel_requested:
                 return Stop.CANCELED
             due = min(ends_at, leaves_at, renew_at, poll_at)
-            if len(self.log.events) > self._flushed:
-                due = min(due, self._flush_at)
+            if self._writer.pending:
+                due = min(due, self._writer.due)
             await self._sleep_until(due)
         return None
 
@@ -256,35 +230,17 @@ class Producer:
         finally:
             handle.cancel()
 
-    async def _flush(self) -> None:
-        """Write what is pending, in batches of a bounded size; with nothing pending, renew the lease."""
-        events = self.log.events[self._flushed :]
-        self._pending_characters = 0
-        while True:
-            size = count = 0
-            while count < len(events) and size <= 4 * FLUSH_CHARACTERS:
-                size += len(events[count].text) + EVENT_BYTES
-                count += size <= 4 * FLUSH_CHARACTERS
-            batch, events = events[: max(count, 1)], events[max(count, 1) :]
-            self._lease = await self._store.append_events(self._lease, batch, extend=LEASE)
-            self._flushed += len(batch)
-            if not events:
-                break
-        self._interval = min(self._interval * 1.5, LONGEST_FLUSH_SECONDS)
-        if self._pending_characters < FLUSH_CHARACTERS:  # what came meanwhile begins the next batch
-            self._flush_at = self._loop.time() + self._interval
-
     def _tell(self, text: str) -> None:
         """Where the answer is not streamed: all of it that is not in the log yet, at once."""
         if not self._limits.streams and len(text) > self._told:
-            self._append(EventKind.MESSAGE, text[self._told :])
+            self._writer.append(EventKind.MESSAGE, text[self._told :])
 
     def _outcome(self, stop: Stop | None, error: BaseException | None) -> Outcome:
         text = "".join(self._texts)
         self._tell(text)
         state, problem = ending(stop, error, self._limits.seconds)
         if stop is None and error is not None and not isinstance(error, AgentError):
-            logger.error("the agent of task %s raised", self._lease.task_id, exc_info=error)
+            logger.error("the agent of task %s raised", self._writer.lease.task_id, exc_info=error)
         output = Message.of(Role.AGENT, text) if text else None
         return Outcome(
             state,
@@ -306,18 +262,18 @@ class Producer:
         """
         self._tell("".join(self._texts))
         taken = self._taken + self._loop.time() - self._began_at
-        self._append(EventKind.STATUS, handed_over(taken), TaskState.SUBMITTED)
-        await self._insist(self._flush)
-        if self._lease.cancel_requested:
+        self._writer.append(EventKind.STATUS, handed_over(taken), TaskState.SUBMITTED)
+        await self._insist(self._writer.flush)
+        if self._writer.lease.cancel_requested:
             return await self._finish(self._outcome(Stop.CANCELED, None))
         try:
             # The queue comes first: whatever is lost after that, the worker finds the task, and sees to it.
-            await queue.send(self._lease.task_id, delay=HAND_OVER_DELAY)
+            await queue.send(self._writer.lease.task_id, delay=HAND_OVER_DELAY)
         except QueueUnavailable as error:
-            logger.error("task %s cannot be handed over: %s", self._lease.task_id, error.message)
+            logger.error("task %s cannot be handed over: %s", self._writer.lease.task_id, error.message)
             return await self._finish(self._outcome(Stop.DEADLINE, None))
         # From here on this worker ends nothing: the turn may be another's already, though no answer has come.
-        await self._insist(lambda: self._store.release(self._lease, next_in_line=True))
+        await self._insist(lambda: self._store.release(self._writer.lease, next_in_line=True))
         return None
 
     async def _finish(self, outcome: Outcome) -> Task:
@@ -327,24 +283,24 @@ class Producer:
         except (LeaseLost, TaskClosed, NotFound, StoreUnavailable):
             raise
         except Exception:
-            if len(self.log.events) > self._flushed:
+            if self._writer.pending:
                 raise  # readers have seen what is not stored: whoever takes over the lease tells them
-            logger.exception("what came of task %s cannot be stored", self._lease.task_id)
-            return await self._end(Outcome(TaskState.FAILED, self._flushed, error=_NOT_STORED))
+            logger.exception("what came of task %s cannot be stored", self._writer.lease.task_id)
+            return await self._end(Outcome(TaskState.FAILED, self._writer.flushed, error=_NOT_STORED))
 
     async def _end(self, outcome: Outcome) -> Task:
         nonce = secrets.token_hex(8)
 
         async def end() -> Task:
             try:
-                if len(self.log.events) > self._flushed:
-                    await self._flush()
-                task = await self._store.commit(self._lease, outcome, nonce=nonce)
+                if self._writer.pending:
+                    await self._writer.flush()
+                task = await self._store.commit(self._writer.lease, outcome, nonce=nonce)
             except (TaskClosed, NotFound):
-                await self._store.release(self._lease)
+                await self._store.release(self._writer.lease)
                 raise
             # The session is free before the end is told: who has seen the end can send the next message.
-            await self._store.release(self._lease)
+            await self._store.release(self._writer.lease)
             return task
 
         return await self._insist(end)

@@ -13,8 +13,9 @@ import secrets
 from hector import telemetry
 from hector.errors import LeaseLost, LostTurn, NotFound, QueueUnavailable, SessionBusy, TaskClosed
 from hector.live import LiveLogs
+from hector.log_writer import LEASE
 from hector.model import Event, EventKind, Principal, Task, TaskError, TaskState, session_id_of
-from hector.producer import HAND_OVER_DELAY, LEASE
+from hector.producer import HAND_OVER_DELAY
 from hector.queues.base import WorkQueue
 from hector.stores.base import Clock, Lease, LogPage, Store
 from hector.stores.log import ended_early, read_log

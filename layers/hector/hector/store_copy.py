@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from hector.errors import LeaseLost, LostTurn, NotFound, SessionBusy
 from hector.follow import Follow
 from hector.live import LiveLogs
+from hector.log_writer import LEASE
 from hector.model import Event, Session, Summary, Task, TaskState
-from hector.producer import LEASE
 from hector.recovery import Recovery
 from hector.stores.base import Clock, StagedTurn, Store, system_clock
 from hector.stores.log import read_log

@@ -7,9 +7,9 @@ import secrets
 from contextlib import suppress
 
 from hector.errors import LostTurn, NotFound, SessionBusy
+from hector.log_writer import LEASE
 from hector.model import Principal, Task, session_id_of
 from hector.patience import gave_up
-from hector.producer import LEASE
 from hector.queues.base import WorkQueue
 from hector.recovery import Recovery
 from hector.stores.base import Clock, Lease, Store

@@ -13,8 +13,8 @@ import my_tools
 
 from hector.config.settings import Settings
 from hector.errors import StoreUnavailable
+from hector.log_writer import LEASE
 from hector.model import Message, Principal, Role, Task
-from hector.producer import LEASE
 from hector.services import Services
 from hector.stores.memory import MemoryStore
 from hector.wiring import build

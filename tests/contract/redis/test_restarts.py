@@ -9,8 +9,8 @@ import pytest
 
 from hector.agents.base import Turn
 from hector.errors import LeaseLost, NotFound
+from hector.log_writer import LEASE as PRODUCER_LEASE
 from hector.model import Event, EventKind, TaskState
-from hector.producer import LEASE as PRODUCER_LEASE
 from hector.stores.redis import RedisStore
 from hector.testing.bench import LEASE, Bench, pieces
 from tests import redis_server
