@@ -15,7 +15,7 @@ run: $(VENV)/.run ## set everything up and serve on http://localhost:8080
 	$(BIN)/hector serve
 
 test: $(VENV)/.dev ## set everything up and run the tests (engines that are missing are skipped, with a reason)
-	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 3) # they wait more than they compute, and do well with two processors
 
 check: $(VENV)/.dev ## ruff and strict types
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 
 import pytest
@@ -16,7 +15,8 @@ from hector.wiring import open_store
 from tests.backends import OUTLIVING, FreshURL
 from tests.cli.driving import XTERM, ended, hector, spawn
 
-PAIRS = list(itertools.product(OUTLIVING, OUTLIVING))
+# Each as a source and as a target; all of them are copied into each other past the command line.
+PAIRS = list(zip(OUTLIVING, (*OUTLIVING[1:], OUTLIVING[0]), strict=True))
 
 
 def opened(url: str) -> Store:

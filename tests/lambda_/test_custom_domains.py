@@ -88,7 +88,8 @@ def test_an_event_without_the_clients_path_is_understood() -> None:
 
 @pytest.fixture
 def create_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Handler:
-    """The function's own handler."""
+    """The function's own handler. Here, it does not make this process's log lines Lambda's."""
+    monkeypatch.setattr("hector.telemetry.on_lambda.listen", lambda: None)
     monkeypatch.setenv("HECTOR_STORE", "memory:")
     monkeypatch.chdir(tmp_path)
     spec = importlib.util.spec_from_file_location("create_session", built.ROOT / "functions/create_session/app.py")
