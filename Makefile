@@ -15,7 +15,9 @@ run: $(VENV)/.run ## set everything up and serve on http://localhost:8080
 	$(BIN)/hector serve
 
 test: $(VENV)/.dev ## set everything up and run the tests (engines that are missing are skipped, with a reason)
-	$(BIN)/python -m pytest $(or $(ARGS),-n 3) # they wait more than they compute, and do well with two processors
+	$(BIN)/python -m pytest $(or $(ARGS),$(PROCESSES))
+
+PROCESSES = -n 3 # tests wait more than they compute: two processors are enough for three of them
 
 check: $(VENV)/.dev ## ruff and strict types
 	$(BIN)/ruff check .
