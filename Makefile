@@ -17,7 +17,8 @@ run: $(VENV)/.run ## set everything up and serve on http://localhost:8080
 test: $(VENV)/.dev ## set everything up and run the tests (engines that are missing are skipped, with a reason)
 	$(BIN)/python -m pytest $(or $(ARGS),$(PROCESSES))
 
-PROCESSES = -n 3 # tests wait more than they compute: two processors are enough for three of them
+# Tests wait more than they compute: two processors are enough for three processes.
+PROCESSES = -n 3
 
 check: $(VENV)/.dev ## ruff and strict types
 	$(BIN)/ruff check .
