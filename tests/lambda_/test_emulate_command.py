@@ -102,7 +102,7 @@ def test_a_port_that_is_taken(small: Path) -> None:
         (["--limit", "speed=1"], "--limit speed: no such limit; there are prelude"),
         (["--parameter", "Nothing=1"], "there is no parameter Nothing; there are Stage, PythonRuntime."),
         (["--parameter", "PythonRuntime=python3.9"], f"Toy is for python3.9 on {built.ARCHITECTURE}; this is"),
-        (["--dynamodb", "http://127.0.0.1:9"], "DynamoDB Local does not answer there"),
+        (["--port", "0", "--dynamodb", "http://127.0.0.1:9"], "DynamoDB Local does not answer there"),
     ],
 )
 def test_wrong_usage(small: Path, arguments: list[str], said: str) -> None:
