@@ -40,10 +40,11 @@ class LogWriter:
         return len(self.log.events) > self.flushed
 
     def append(self, kind: EventKind, text: str, state: TaskState | None = None, fraction: float | None = None) -> None:
-        if not self.pending:
+        last = len(self.log.events)
+        if last == self.flushed:
             self.due = self._loop.time() + self._interval
             self._wake.set()
-        self.log.append(Event(len(self.log.events) + 1, kind, text, state, fraction))
+        self.log.append(Event(last + 1, kind, text, state, fraction))
         self._pending_characters += len(text)
         if self._pending_characters >= FLUSH_CHARACTERS:
             self.due = 0.0
