@@ -97,23 +97,13 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	$(INSTALL) -r requirements/dev.lock
 	@touch $@
 
-.tools/sam/.ready: requirements/sam.lock
-	$(PYTHON) -m venv .tools/sam
-	.tools/sam/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/sam.lock
+.tools/%/.ready: requirements/%.lock
+	$(PYTHON) -m venv .tools/$*
+	.tools/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 .tools/valkey/valkey-server: scripts/valkey.sh | $(BIN)/python
 	scripts/valkey.sh $(BIN)/python
-
-.tools/frameworks/.ready: requirements/frameworks.lock
-	$(PYTHON) -m venv .tools/frameworks
-	.tools/frameworks/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/frameworks.lock
-	@touch $@
-
-.tools/openapi_client/.ready: requirements/openapi_client.lock
-	$(PYTHON) -m venv .tools/openapi_client
-	.tools/openapi_client/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/openapi_client.lock
-	@touch $@
 
 .tools/model/.ready: requirements/model.lock
 	$(PYTHON) -m venv .tools/model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from hector.agents.base import Agent
+from hector.agents.base import Agent, Turn
 from hector.agents.builtin import BuiltinAgent
 from hector.agents.python import PythonAgent
 from hector.config.settings import DEFAULTS, Settings
@@ -108,6 +109,25 @@ def frames(stream: str) -> list[Frame]:
             assert match, block
             found.append(Frame(block, int(match[1]), match[2], json.loads(match[3])))
     return found
+
+
+class Context:
+    """Lambda's, of an invocation that begins now."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._ends_at = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(1000 * (self._ends_at - time.monotonic()))
+
+
+async def slow_to_close(turn: Turn) -> AsyncIterator[str]:
+    """An agent that cannot be stopped within the last seconds of an invocation."""
+    try:
+        yield "a"
+        await asyncio.sleep(3600)
+    finally:
+        await asyncio.sleep(8)
 
 
 async def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

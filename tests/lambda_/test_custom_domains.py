@@ -15,18 +15,13 @@ from hector.web.apps import stream_app, task_app
 from response_streaming import asgi_handler
 from response_streaming.rest import RestApi
 from tests.lambda_ import built
-from tests.support import services_with
+from tests.support import Context, services_with
 
 OWN = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
 CUSTOM = "api.example.com"
 CONFIG = LambdaConfig(api_gateway_base_path="/", text_mime_types=[], exclude_headers=[])
 
 Handler = Callable[[dict[str, Any], Any], Any]
-
-
-class Context:
-    def get_remaining_time_in_millis(self) -> int:
-        return 900_000
 
 
 def sample(name: str) -> dict[str, Any]:

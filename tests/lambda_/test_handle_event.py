@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from hector.turns import Asked
 from response_streaming.loop import async_handler, process_loop
 from tests.service.test_faults import die
 from tests.service.test_worker import BACKGROUND, Queue, posted, process
-from tests.support import ALICE, ManualClock, new_session
+from tests.support import ALICE, Context, ManualClock, new_session, slow_to_close
 
 T = TypeVar("T")
 EVENTS = Path(__file__).parents[2] / "events"
@@ -32,16 +31,6 @@ EVENTS = Path(__file__).parents[2] / "events"
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Between two invocations."""
     return process_loop().run_until_complete(work)
-
-
-class Context:
-    """Lambda's, of an invocation that begins now."""
-
-    def __init__(self, seconds: float = 60.0) -> None:
-        self._ends_at = time.monotonic() + seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(1000 * (self._ends_at - time.monotonic()))
 
 
 def handler_of(services: Services) -> Any:
@@ -171,15 +160,8 @@ def test_turns_that_were_begun_end_also_where_something_went_wrong(
 def test_a_turn_whose_agent_takes_long_to_close_ends_with_its_metrics_before_its_invocation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def answer(turn: Turn) -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(8)
-
     flushed: list[float] = []
-    services = process(MemoryStore(), Queue(), answer, hands_over=True)
+    services = process(MemoryStore(), Queue(), slow_to_close, hands_over=True)
     task_id = waiting(services, "hello")
     context = Context(MARGIN_SECONDS + 0.3)
     monkeypatch.setattr("hector.telemetry.flush", lambda: flushed.append(context.get_remaining_time_in_millis() / 1000))

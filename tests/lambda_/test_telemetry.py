@@ -28,6 +28,7 @@ from hector.web.context import ANONYMOUS
 from hector.web.observed import Observed
 from hector.wiring import build
 from tests.lambda_ import built
+from tests.support import Context
 
 SECRET = "Wollmilchsau"
 GATEWAY_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
@@ -227,10 +228,6 @@ def test_what_the_work_queue_and_the_sweep_do_is_handed_on_too(
     from hector import config
     from hector.events.handle import event_handler
     from response_streaming import async_handler
-
-    class Context:
-        def get_remaining_time_in_millis(self) -> int:
-            return 60_000
 
     handler = async_handler(event_handler(build(config.load())))
     telemetry.count(Measure.LOST_WORKERS)

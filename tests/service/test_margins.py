@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from hector.agents.base import Turn
 from hector.errors import StoreUnavailable
 from hector.margins import ABORT_SECONDS, ANSWER_MARGIN_SECONDS, ENDING_SECONDS, MARGIN_SECONDS
 from hector.model import TaskState
@@ -17,15 +14,7 @@ from hector.stores.memory import MemoryStore
 from hector.turns import Asked
 from response_streaming import loop
 from tests.service.test_worker import Queue, process
-from tests.support import ALICE, new_session, said, services_with
-
-
-async def slow_to_close(turn: Turn) -> AsyncIterator[str]:
-    try:
-        yield "a"
-        await asyncio.sleep(3600)
-    finally:
-        await asyncio.sleep(8)
+from tests.support import ALICE, new_session, said, services_with, slow_to_close
 
 
 def test_each_of_the_last_seconds_is_for_one_thing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,6 @@ import pytest
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hector.agents.base import Turn
 from hector.cli.inprocess import InProcess
 from hector.services import Services
 from hector.stores.memory import MemoryStore
@@ -23,7 +21,7 @@ from hector.web.context import answer_seconds, seconds_left
 from hector.web.streams import STREAM_ROUTES
 from hector.web.tasks import TASK_ROUTES
 from tests.service.test_worker import Queue, work
-from tests.support import ALICE, frames, new_session, services_with
+from tests.support import ALICE, frames, new_session, services_with, slow_to_close
 
 SLOW = {"input": {"content": "count to 100 every 50 ms"}}
 
@@ -116,14 +114,7 @@ def test_no_answer_outlasts_its_function(milliseconds: int, turn: float, answer:
 
 @pytest.mark.parametrize("streams", [True, False])
 async def test_an_answer_is_over_in_time_with_an_agent_that_is_slow_to_close(streams: bool) -> None:
-    async def answer(turn: Turn) -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(8)
-
-    services = services_with(agent=answer)
+    services = services_with(agent=slow_to_close)
     session_id = await new_session(services)
     app, path = (stream_app(services), "/stream") if streams else (task_app(services), "")
     began = time.monotonic()

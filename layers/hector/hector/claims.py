@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
+from hector.concurrency import Background
 from hector.errors import HectorError, LostTurn, NotFound, SessionBusy
 from hector.log_writer import LEASE
 from hector.model import Session, Task
@@ -41,7 +42,7 @@ class Claims:
     def __init__(self, store: Store, recovery: Recovery) -> None:
         self._store = store
         self._recovery = recovery
-        self._taking_back: set[asyncio.Task[None]] = set()
+        self._taking_back = Background()
 
     async def at_once(
         self, session: Session, task: Task, queueing: Queueing, idempotency: Idempotency | None
@@ -82,15 +83,12 @@ class Claims:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            taking_back = asyncio.create_task(self._take_back_all(claiming))
-            self._taking_back.add(taking_back)
-            taking_back.add_done_callback(self._taking_back.discard)
+            self._taking_back.start(self._take_back_all(claiming))
             raise
 
     async def drain(self) -> None:
         """Wait until nothing is taken back any more."""
-        if self._taking_back:
-            await asyncio.wait(set(self._taking_back))
+        await self._taking_back.done()
 
     async def claim(self, session: Session, task_id: str, *, nonce: str = "") -> Lease:
         """The lease, once every lost turn before it is closed. Raises SessionBusy, NotFound."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,20 @@ _chance = secrets.SystemRandom()
 def jitter(least: float, most: float) -> float:
     """A random number of seconds in between: what failed together shall not try again together."""
     return _chance.uniform(least, most)
+
+
+class Background(set[asyncio.Task[None]]):
+    """Work that nobody waits for but `done`; asyncio itself does not keep its tasks from being collected."""
+
+    def start(self, work: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        task = asyncio.create_task(work, name=name)
+        self.add(task)
+        task.add_done_callback(self.discard)
+
+    async def done(self) -> None:
+        """Wait until what has been started is over."""
+        if self:
+            await asyncio.wait(set(self))
 
 
 async def side_by_side(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:

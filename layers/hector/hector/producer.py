@@ -202,7 +202,7 @@ class Producer:
                 elif now >= poll_at:
                     poll_at = now + CANCEL_POLL_SECONDS
                     await self._writer.look()
-                    if self._is_off(self._writer.lease):
+                    if self._is_off():
                         renew_at = now
             except LeaseLost:
                 return Stop.LOST
@@ -219,9 +219,9 @@ class Producer:
             await self._sleep_until(due)
         return None
 
-    def _is_off(self, lease: Lease) -> bool:
+    def _is_off(self) -> bool:
         """Whether the clock was set, or this computer slept: the lease is to be renewed, before others find it lost."""
-        return abs(lease.until - LEASE - self._now()) > LEASE / 2
+        return abs(self._writer.lease.until - LEASE - self._now()) > LEASE / 2
 
     async def _sleep_until(self, due: float) -> None:
         handle = self._loop.call_at(due, self._wake.set)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from hector.agents.base import ServedAgent
 from hector.claims import Claims, Queueing
-from hector.concurrency import side_by_side
+from hector.concurrency import Background, side_by_side
 from hector.config.settings import LONGEST_LINE
 from hector.errors import HectorError, InvalidRequest, NotFound, Stopping
 from hector.history import NOTHING_KNOWN, History, Known
@@ -75,7 +74,7 @@ class Turns:
         self._lines = Lines(store, live, self._claims, self._running, self.agent, clock, queue)
         self._queue = queue
         self._sent: dict[str, float] = {}
-        self._canceling: set[asyncio.Task[None]] = set()
+        self._canceling = Background()
         self._stopping = False
 
     @property
@@ -199,9 +198,7 @@ class Turns:
         if log.askers > 0:
             return
         if self.agent(task.agent_id).cancels_on_disconnect:
-            canceling = asyncio.create_task(self._cancel(principal, task.id), name=f"abandon {task.id}")
-            self._canceling.add(canceling)
-            canceling.add_done_callback(self._canceling.discard)
+            self._canceling.start(self._cancel(principal, task.id), name=f"abandon {task.id}")
 
     async def take_up(self, session: Session, *, seconds_left: float | None = None) -> bool:
         """Bring what waits in a session to its turn: whoever lined it up may be gone. Raises QueueUnavailable.
@@ -233,8 +230,7 @@ class Turns:
         await self._claims.drain()
         await self._lines.drain()
         await self._running.drain()
-        if self._canceling:
-            await asyncio.wait(set(self._canceling))
+        await self._canceling.done()
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more turns, and leave what waits to other processes.
@@ -245,8 +241,7 @@ class Turns:
         await self._claims.drain()
         await self._lines.stop()
         await self._running.stop(grace)
-        if self._canceling:
-            await asyncio.wait(set(self._canceling))
+        await self._canceling.done()
 
     async def _open(self, session: Session, known: Known, message: Message, asked: Asked) -> Task:
         self._check_open()

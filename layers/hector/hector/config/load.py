@@ -155,6 +155,7 @@ def _path(data: Any, location: tuple[str | int, ...]) -> Path:
 
 def _message(problem: Any, path: Path) -> str:
     context = problem.get("ctx", {})
+    given = _given(problem["input"], path)
     match problem["type"]:
         case "missing":
             return "this key is missing"
@@ -169,8 +170,6 @@ def _message(problem: Any, path: Path) -> str:
             return str(problem["msg"])
         case "too_short":
             return "this needs at least one entry"
-    given = _given(problem["input"], path)
-    match problem["type"]:
         case "literal_error":
             return f"{given or 'this'} is not valid; valid: {context['expected']}"
         case "string_pattern_mismatch":

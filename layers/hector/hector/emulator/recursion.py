@@ -20,7 +20,8 @@ def invocations(trace: str | None, function: Function) -> int:
 def next_trace(trace: str | None, function: Function) -> str:
     """The header for the chain's next invocation, or a new chain's first."""
     root = _parts(trace).get("Root") or f"1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]}"
-    lineage = _lineage(trace) | {_key(function): invocations(trace, function) + 1}
+    lineage, key = _lineage(trace), _key(function)
+    lineage[key] = lineage.get(key, 0) + 1
     return f"Root={root};Sampled=0;Lineage=1:" + "|".join(f"{key}:{count}" for key, count in lineage.items())
 
 
