@@ -58,7 +58,8 @@ async def test_a_session_is_created_read_listed_and_ended(client: httpx.AsyncCli
     listed = (await client.get("/sessions")).json()
     assert listed == {"items": [session], "nextCursor": None}
     assert (await client.delete(created.headers["location"])).status_code == 204
-    assert_problem(await client.get(created.headers["location"]), 404, "not_found", says="POST /sessions starts one")
+    gone = await client.get(created.headers["location"])
+    assert_problem(gone, 404, "not_found", "sessionId", says="POST /sessions starts one")
     assert (await client.get("/sessions")).json()["items"] == []
 
 
@@ -236,10 +237,23 @@ async def test_agents_and_health(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health")).json()["status"] == "ok"
 
 
-@pytest.mark.parametrize("path", ["/sessions/{0}", "/tasks/{0}", "/tasks/{0}/stream", "/tasks?sessionId={0}"])
-@pytest.mark.parametrize("id_", ["unknown", "0" * 36, "x" * 3000, "%00", "%ff", "..%2f", "a-" + "0" * 19])
-async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, id_: str) -> None:
-    assert_problem(await client.get(path.format(id_)), 404, "not_found")
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/sessions/{0}", "sessionId"),
+        ("/tasks/{0}", "taskId"),
+        ("/tasks/{0}/stream", "taskId"),
+        ("/tasks?sessionId={0}", "sessionId"),
+    ],
+)
+@pytest.mark.parametrize("id_", ["unknown", "0" * 36, "x" * 3000, "%00", "%ff", "a-" + "0" * 19])
+async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, field: str, id_: str) -> None:
+    assert_problem(await client.get(path.format(id_)), 404, "not_found", field)
+
+
+@pytest.mark.parametrize("path", ["/sessions/..%2f", "/tasks/..%2f", "/tasks/..%2f/stream"])
+async def test_an_id_with_a_slash_leads_to_no_route(client: httpx.AsyncClient, path: str) -> None:
+    assert_problem(await client.get(path), 404, "not_found", says="There is no route")
 
 
 @pytest.mark.parametrize("wrong", ["hi", 7, [], None, True])
@@ -400,7 +414,10 @@ async def test_one_second_past_its_expiry_a_session_is_not_found_on_every_route(
         message = {**MESSAGE, "contextId": session_id}
         clock.advance(seconds=61)
         for request in requests():
-            assert_problem(await request, 404, "not_found")
+            gone = await request
+            assert_problem(
+                gone, 404, "not_found", "taskId" if gone.request.url.path.startswith("/tasks/") else "sessionId"
+            )
         assert (await client.get("/sessions")).json()["items"] == []
 
 

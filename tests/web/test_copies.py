@@ -97,8 +97,8 @@ async def test_a_fork_may_begin_earlier_and_differ(client: httpx.AsyncClient) ->
     assert (fork["turns"], fork["ttl"], fork["metadata"]) == (1, 60, {"b": 1})
     for body, field in (({"taskId": fork["sessionId"]}, "taskId"), ({"ttl": "9999d"}, "ttl"), ({"x": 1}, "x")):
         assert_problem(await client.post(path, json=body), 400, "invalid_request", field)
-    assert_problem(await client.post(path, json={"taskId": f"{source}-{'0' * 19}"}), 404, "not_found")
-    assert_problem(await client.post("/sessions/unknown/fork"), 404, "not_found")
+    assert_problem(await client.post(path, json={"taskId": f"{source}-{'0' * 19}"}), 404, "not_found", "taskId")
+    assert_problem(await client.post("/sessions/unknown/fork"), 404, "not_found", "sessionId")
     assert len((await client.get("/sessions")).json()["items"]) == 2
 
 

@@ -66,7 +66,7 @@ async def test_a_new_ttl_is_kept_to_the_second() -> None:
         clock.advance(seconds=9)
         assert (await client.get(path)).status_code == 200
         clock.advance(seconds=1)
-        assert_problem(await client.patch(path, json={"ttl": "1h"}), 404, "not_found")
+        assert_problem(await client.patch(path, json={"ttl": "1h"}), 404, "not_found", "sessionId")
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ async def test_bad_queries_are_named(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get(path, params={"order": "up"}), 400, "invalid_request", "order", "asc or desc")
     params = {"sessionId": session_id, "state": "done"}
     assert_problem(await client.get("/tasks", params=params), 400, "invalid_request", "state", "submitted, working")
-    assert_problem(await client.get("/sessions/unknown/messages"), 404, "not_found")
+    assert_problem(await client.get("/sessions/unknown/messages"), 404, "not_found", "sessionId")

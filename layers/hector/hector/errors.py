@@ -80,11 +80,12 @@ class NotFound(HectorError):
 
     @classmethod
     def session(cls, session_id: str) -> NotFound:
-        return cls(f"There is no session {session_id!r}: it may have ended or expired. {NEW_SESSION}")
+        detail = f"There is no session {session_id!r}: it may have ended or expired. {NEW_SESSION}"
+        return cls(detail, field="sessionId")
 
     @classmethod
     def task(cls, task_id: str) -> NotFound:
-        return cls(f"There is no task {task_id!r}: its session may have ended or expired.")
+        return cls(f"There is no task {task_id!r}: its session may have ended or expired.", field="taskId")
 
     @classmethod
     def agent(cls, agent_id: str, known: list[str]) -> NotFound:

@@ -164,15 +164,22 @@ def _refusal(response: httpx.Response) -> NotFound | Refused:
     detail = _detail(response)
     if response.status_code == 401:
         detail += " This command sends the bearer token that the environment variable HECTOR_TOKEN holds."
-    if response.status_code == 404 and detail.endswith(NEW_SESSION):
+    if response.status_code == 404 and _problem(response).get("field") == "sessionId":
         return SessionGone(detail.removesuffix(NEW_SESSION) + _HERE)
     kinds: dict[int, type[NotFound | Refused]] = {404: NotFound, 409: Conflict}
     return kinds.get(response.status_code, Refused)(detail)
 
 
 def _detail(response: httpx.Response) -> str:
-    """What the problem document says; another kind of server, such as a proxy, may not send one."""
+    """What the problem document says, or at least the status."""
+    unsaid = f"The server answered {response.status_code} {response.reason_phrase}".rstrip() + "."
+    return str(_problem(response).get("detail", unsaid))
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    """The problem document; empty from another kind of server, such as a proxy."""
     try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"The server answered {response.status_code} {response.reason_phrase}".rstrip() + "."
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -252,7 +252,10 @@ SCHEMAS: dict[str, Any] = {
             "status": {"type": "integer"},
             "code": {"type": "string", "description": "Stable, for programs"},
             "detail": {"type": "string", "description": "For people: what is wrong, and what to do"},
-            "field": {"type": "string", "description": "The field that is wrong"},
+            "field": {
+                "type": "string",
+                "description": "The field that is wrong; sessionId, taskId or agentId where there is no such thing",
+            },
             "taskId": {"type": "string", "description": "The task that keeps the session busy"},
         },
     },
