@@ -228,7 +228,7 @@ async def test_work_after_the_answer_does_not_hold_the_answer_back(toy: StartToy
     await aws.idle()
     began = time.monotonic()
     assert (await http.get(f"{aws.url}/")).text == "answer"
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 1.7
     assert "left behind" not in await settle(aws, "drained")
 
 

@@ -197,13 +197,13 @@ async def test_what_becomes_of_a_turn_whose_client_leaves(on_disconnect: str, ro
 async def test_a_client_that_leaves_before_the_first_byte_has_left(route: str) -> None:
     class Slow(MemoryStore):
         async def submit(self, *arguments: Any, **options: Any) -> Any:
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1)
             return await super().submit(*arguments, **options)
 
     async with serving(services_with(Slow(), **agents(on_disconnect="cancel"))) as client:
         session_id = await session_of(client)
         with pytest.raises(httpx.ReadTimeout):
-            await client.post(f"/sessions/{session_id}/{route}", json=says("be silent for 60 seconds"), timeout=0.2)
+            await client.post(f"/sessions/{session_id}/{route}", json=says("be silent for 60 seconds"), timeout=0.5)
         task = await only_task(client, session_id)
         async with asyncio.timeout(5):
             assert (await ended(client, task["taskId"]))["status"]["state"] == "canceled"

@@ -17,7 +17,7 @@ from hector.stores.base import Store
 from hector.stores.memory import MemoryStore
 from hector.web.requests import MAX_LINE_BYTES, numbered_lines
 from tests.backends import PAIRS, FreshPlace
-from tests.support import ManualClock, frames, services_with, serving
+from tests.support import ManualClock, frames, services_with, serving, wait_until
 from tests.web.test_api import HELLO, assert_problem, session_of
 from tests.web.test_sessions import all_messages, text
 
@@ -311,15 +311,12 @@ async def test_a_bad_line_is_named_and_nothing_of_the_file_is_seen(
 async def test_nothing_is_left_of_an_import_whose_client_goes_away(client: httpx.AsyncClient, services: Any) -> None:
     async def cut() -> AsyncIterator[bytes]:
         yield file(HEADER, *[TURN] * 50)
-        await asyncio.sleep(0.1)
-        assert services.store.staged, "some of it has been staged by now"
+        await wait_until(lambda: bool(services.store.staged))
         raise httpx.WriteError("cut")
 
     with pytest.raises(httpx.WriteError):
         await client.post("/sessions/import", content=cut())
-    async with asyncio.timeout(5):
-        while services.store.staged:
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: not services.store.staged)
     assert (await client.get("/sessions")).json()["items"] == []
 
 

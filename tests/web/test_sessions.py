@@ -51,11 +51,11 @@ async def test_a_running_turn_goes_on(on_any: httpx.AsyncClient) -> None:
     turn = asyncio.create_task(on_any.post(f"{path}/tasks", json=text("count to 10 every 50 ms")))
     while (await on_any.get(path)).json()["status"] != "busy":
         await asyncio.sleep(0.01)
-    changed = (await on_any.patch(path, json={"ttl": "1s", "metadata": {"x": 1}})).json()
+    changed = (await on_any.patch(path, json={"ttl": "10s", "metadata": {"x": 1}})).json()
     assert changed["status"] == "busy"
     assert (await turn).json()["output"]["content"] == "1 2 3 4 5 6 7 8 9 10"
     after = (await on_any.get(path)).json()
-    assert (after["turns"], after["ttl"], after["metadata"]) == (1, 1, {"x": 1})
+    assert (after["turns"], after["ttl"], after["metadata"]) == (1, 10, {"x": 1})
 
 
 async def test_a_new_ttl_is_kept_to_the_second() -> None:

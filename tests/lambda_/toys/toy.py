@@ -174,10 +174,10 @@ async def listens(scope, receive, send):
 
 
 async def works_after_the_end(scope, receive, send):
-    """Goes on for 1 s after the answer is complete, as a producer that drains does."""
+    """Goes on for 2 s after the answer is complete, as a producer that drains does."""
     await start(send, headers=[])
     await body(send, b"answer", more=False)
-    await asyncio.sleep(1)
+    await asyncio.sleep(2)
     print("drained", flush=True)
 
 
