@@ -155,7 +155,7 @@ class MemoryStore:
         if task.id in record.waiting and any(task_id == task.id for _, task_id in record.keys.values()):
             return
         if record.tasks[task.id].state is TaskState.SUBMITTED:
-            record.waiting = [id_ for id_ in record.waiting if id_ != task.id]
+            record.leave_line(task.id)
             del record.tasks[task.id], record.nonces[task.id]
             record.keys = {key: value for key, value in record.keys.items() if value[1] != task.id}
 
@@ -177,11 +177,13 @@ class MemoryStore:
         record, task = self._task(principal, task_id)
         if record.open_task == task_id:
             return working(task)
-        if not task.state.terminal:
-            task = outcome.applied_to(task, now=self._now())
-            record.tasks[task_id] = task
-            record.nonces[task_id] = nonce
-        record.gave_up(task_id)
+        if task.state.terminal:
+            record.leave_line(task_id)
+            return task
+        task = outcome.applied_to(task, now=self._now())
+        record.tasks[task_id] = task
+        record.nonces[task_id] = nonce
+        record.ended_unbegun(task_id)
         return task
 
     async def append_events(self, lease: Lease, events: Sequence[Event], *, extend: Millis) -> Lease:

@@ -63,10 +63,13 @@ class Hot:
             self.interrupting.add(task_id)
         self._act(now)
 
-    def gave_up(self, task_id: str) -> None:
-        """A task has ended without a turn: it leaves the line, and a claim for it that is on its way finds a mark."""
+    def leave_line(self, task_id: str) -> None:
         if task_id in self.waiting:
             self.waiting.remove(task_id)
+
+    def ended_unbegun(self, task_id: str) -> None:
+        """A task has just ended without a turn: a claim for it that is on its way finds a mark."""
+        self.leave_line(task_id)
         if self.open_task is None:
             self.cancel_requested = task_id
 

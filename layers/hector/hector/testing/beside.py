@@ -224,8 +224,8 @@ class Beside(RuleBasedStateMachine):
     @rule(lease=PICK, count=st.integers(0, 3), again=st.booleans())
     def append(self, lease: int, count: int, again: bool) -> None:
         index, (mine, theirs) = self._lease(lease)
-        if mine.task_id in self._committed:
-            count = 0
+        if self._has_ended(mine.task_id):
+            count = 0  # its worker reads it, or finds the mark, and says nothing
         first = len(self._log(mine.task_id)) + 1
         events = self._batches.get(index, []) if again else pieces(first, first + count - 1)
         if again and events and events[-1].number != first - 1:
@@ -413,6 +413,10 @@ class Beside(RuleBasedStateMachine):
 
     def _has_said(self, task_id: str) -> bool:
         return bool(self._log(task_id)) or task_id in self._committed
+
+    def _has_ended(self, task_id: str) -> bool:
+        records = self._reference.records.values()
+        return any(record.tasks[task_id].state.terminal for record in records if task_id in record.tasks)
 
     def _is_open(self, task_id: str) -> bool:
         return any(record.open_task == task_id for record in self._reference.records.values())

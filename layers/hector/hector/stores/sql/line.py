@@ -56,9 +56,11 @@ class Line(Sessions):
         return await self._database.write(cancel)
 
     def _leave(self, connection: Connection, hot: Hot, task: Task, outcome: Outcome, nonce: str) -> Task:
-        if not task.state.terminal:
+        if task.state.terminal:
+            hot.leave_line(task.id)
+        else:
             task = outcome.applied_to(task, now=self._now())
             end_task(connection, task, nonce)
-        hot.gave_up(task.id)
+            hot.ended_unbegun(task.id)
         save(connection, hot)
         return task

@@ -6,6 +6,7 @@ import pytest
 
 from hector.errors import TaskClosed, TaskNotCancelable
 from hector.model import TaskState
+from hector.stores.base import Outcome
 from hector.testing.bench import DONE, LEASE, Bench, nonce, pieces
 
 
@@ -29,6 +30,15 @@ async def test_a_claim_that_comes_after_the_cancel_finds_the_mark(bench: Bench) 
         await bench.store.commit(lease, DONE, nonce=nonce())
     await bench.store.release(lease)
     assert not (await bench.claimed(session)).cancel_requested
+
+
+async def test_what_has_ended_before_takes_no_mark_from_what_is_canceled_now(bench: Bench) -> None:
+    session = await bench.session()
+    first, second = await bench.submitted(session), await bench.submitted(session)
+    await bench.store.leave_line(bench.principal, first.id, Outcome(TaskState.FAILED, 0), nonce=nonce())
+    await bench.store.request_cancel(bench.principal, second.id)
+    await bench.store.leave_line(bench.principal, first.id, Outcome(TaskState.FAILED, 0), nonce=nonce())
+    assert (await bench.claim(second)).cancel_requested
 
 
 async def test_canceling_what_waits_leaves_the_mark_of_the_open_turn(bench: Bench) -> None:

@@ -11,9 +11,10 @@ if hot.open == suffix then
     save(hot, 'cancel')
   end
 elseif not (cancel and last_number(log_key(suffix)) > 0) then
-  if not terminal(state) then redis.call('HSET', task, 'nonce', nonce, unpack(ARGV, 6)) end
+  local ends = not terminal(state)
+  if ends then redis.call('HSET', task, 'nonce', nonce, unpack(ARGV, 6)) end
   leave_line(hot, suffix)
-  if hot.open == '' then -- for a claim that is on its way
+  if ends and hot.open == '' then -- for a claim that is on its way
     hot.cancel = suffix
     save(hot, 'cancel')
   end
