@@ -45,8 +45,13 @@ STEPS_MS = st.sampled_from([1, 1, 1_000, 4_999, 15_000, 60_000])
 KEYS = st.sampled_from([None, None, "a", "b"])
 
 
-def drive_beside_reference(make_store: MakeStore, *, programs: int = 15, calls: int = 40) -> None:
-    """So many random programs, of at most so many calls each. Raises AssertionError where the stores differ."""
+def drive_beside_reference(
+    make_store: MakeStore, *, programs: int = 15, calls: int = 40, same_each_time: bool = False
+) -> None:
+    """So many random programs, of at most so many calls each; `same_each_time`: drawn once and for all.
+
+    Raises AssertionError where the stores differ.
+    """
     clock = ManualClock()
     with asyncio.Runner() as runner:
         store = make_store(clock)
@@ -57,6 +62,7 @@ def drive_beside_reference(make_store: MakeStore, *, programs: int = 15, calls: 
                 settings=settings(
                     max_examples=programs,
                     stateful_step_count=calls,
+                    derandomize=same_each_time,
                     deadline=None,
                     database=None,
                     print_blob=False,
