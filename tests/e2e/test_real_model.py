@@ -25,7 +25,7 @@ from tests.support import ALICE, Frame, ask, frames
 
 ROOT = Path(__file__).parents[2]
 CONFIG = (
-    (ROOT / "examples/real-model/hector.yaml").read_text()
+    (ROOT / "examples/real-model/hector.yaml").read_text().replace("max_tokens: 400", "max_tokens: 150")
     + """
   summarising: {llm: local, prompt: {system: Answer briefly.}, memory: {strategy: summary, messages: 4}}
 """
