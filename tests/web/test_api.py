@@ -254,6 +254,7 @@ async def test_unknown_ids_are_not_found(client: httpx.AsyncClient, path: str, f
 @pytest.mark.parametrize("path", ["/sessions/..%2f", "/tasks/..%2f", "/tasks/..%2f/stream"])
 async def test_an_id_with_a_slash_leads_to_no_route(client: httpx.AsyncClient, path: str) -> None:
     assert_problem(await client.get(path), 404, "not_found", says="There is no route")
+    assert_problem(await client.get("/tasks?sessionId=..%2f"), 404, "not_found", "sessionId")
 
 
 @pytest.mark.parametrize("wrong", ["hi", 7, [], None, True])
